@@ -1,0 +1,127 @@
+"""What is printed: one markdown table a workload, with the machine above it, and the section of a file they go to.
+
+Read `compare.py` first.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import scipy
+
+from benchmarks.accuracy import FRACTIONS, MATCHED
+from benchmarks.workloads import Problem
+
+BEGIN, END = "<!-- results: begin -->", "<!-- results: end -->"
+COLUMNS = (
+    "program",
+    "version",
+    "tol",
+    "seconds",
+    "fastest peer / this",
+    "matched",
+    "excess",
+    "worst gap",
+    "passes",
+    "peak MB",
+    "warm-up s",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One program at one tolerance."""
+
+    name: str
+    peer: str
+    version: str
+    tol: float
+    seconds: tuple[float, ...]
+    warm_seconds: float
+    peak_bytes: int
+    passes: int | None
+    excess: float
+    gap: float
+
+    @property
+    def median(self) -> float:
+        """Median of the timed rounds."""
+        return float(np.median(self.seconds))
+
+    @property
+    def matched(self) -> bool:
+        """Whether the objective is within MATCHED of the best known at all five lambdas."""
+        return self.excess <= MATCHED
+
+
+def header(scale: str, seed: int, rounds: int, threads: str) -> str:
+    """Return the paragraph above the tables: when, where, how, and what the columns mean."""
+    date = datetime.now(UTC).strftime("%Y-%m-%d")
+    lambdas = ", ".join(f"{100 * f:.0f}" for f in FRACTIONS)
+    return (
+        f"{date}, {_cpu()}, {os.cpu_count()} cores, Python {platform.python_version()}, NumPy {np.__version__}, "
+        f"SciPy {scipy.__version__}; scale {scale}, seed {seed}, {threads} threads for every program, each fit in its own "
+        f"process, programs in turn, median of {rounds}.\n\n"
+        "`seconds`: the whole path on data in memory, compile time excluded (a warm-up on tiny data, first call, in the last "
+        "column). `excess`: worst relative objective excess over the best objective any program reached, "
+        f"`matched` if at most {MATCHED:g}; `worst gap`: duality gap over the null model's loss; both by one routine of this "
+        f"package, in float64, at {lambdas} % of the path. `fastest peer`: the fastest matched program that is not distlasso. "
+        "`peak MB`: resident set of the process, data included."
+    )
+
+
+def _cpu() -> str:
+    """Return the CPU's name where Linux tells it, else the architecture."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.machine()
+    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
+
+
+def render(name: str, problem: Problem, rows: Sequence[Row], notes: Sequence[str]) -> str:
+    """Return the markdown section of one workload, fastest program first, skipped programs with their reasons below."""
+    n, p = problem.X.shape
+    ratio = problem.lambdas[-1] / problem.lambdas[0]
+    title = f"### {name}: {n:,} x {p:,}, {problem.loss}, {len(problem.lambdas)} lambdas to {ratio:g} lambda_max"
+    lines = [title, ""]
+    if rows:
+        peers = [row.median for row in rows if row.matched and row.peer != "distlasso"]
+        fastest = min(peers, default=float("nan"))
+        lines += ["| " + " | ".join(COLUMNS) + " |", "|---" * len(COLUMNS) + "|"]
+        lines += [_line(row, fastest) for row in sorted(rows, key=lambda row: row.median)]
+    lines += ["", *(f"- {note}" for note in notes)] if notes else []
+    return "\n".join(lines)
+
+
+def _line(row: Row, fastest: float) -> str:
+    """Return one table line; the ratio is given at matched accuracy only."""
+    ratio = f"{fastest / row.median:.2f}" if row.matched and np.isfinite(fastest) else "-"
+    cells = (
+        row.name,
+        row.version,
+        f"{row.tol:g}",
+        f"{row.median:.2f}",
+        ratio,
+        "yes" if row.matched else "no",
+        f"{row.excess:.1e}",
+        f"{row.gap:.1e}",
+        "-" if row.passes is None else str(row.passes),
+        f"{row.peak_bytes / 1e6:,.0f}",
+        f"{row.warm_seconds:.1f}",
+    )
+    return "| " + " | ".join(cells) + " |"
+
+
+def write_section(file: Path, report: str) -> None:
+    """Replace what stands between the result marks of `file`, or append a marked section."""
+    text = file.read_text() if file.exists() else ""
+    before, begin, rest = text.partition(BEGIN)
+    after = rest.partition(END)[2] if begin else "\n"
+    file.write_text(f"{before}{BEGIN}\n{report}\n{END}{after}")

@@ -1,0 +1,76 @@
+"""distlasso: certified L1-regularised paths on data that is too big for one machine's memory.
+
+Start with ``fit_path`` (what is solved, and what comes back) or ``ingest`` (how data gets in). The way to the hot
+loop: ``Lasso.fit`` -> ``path.fit`` -> ``coordinator.drive`` -> ``solvers.block_coordinate`` -> ``kernels.descent``.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from distlasso.data.dataset import Dataset
+    from distlasso.data.ingest import ingest
+    from distlasso.data.store import open_dataset
+    from distlasso.errors import (
+        CertificateWarning,
+        DistlassoError,
+        InputError,
+        ResourceError,
+        SchedulerError,
+        StoreError,
+    )  # fmt: skip
+    from distlasso.estimators import ElasticNet, Lasso
+    from distlasso.path.fit import fit_path
+    from distlasso.path.result import Path, load
+    from distlasso.runtime.cluster import Cluster
+
+__version__ = "0.1.0"
+
+# Loaded when first used: reading an error class or the version must not cost the import of numba or Dask.
+_HOMES = {
+    "CertificateWarning": "errors",
+    "Cluster": "runtime.cluster",
+    "Dataset": "data.dataset",
+    "DistlassoError": "errors",
+    "ElasticNet": "estimators",
+    "InputError": "errors",
+    "Lasso": "estimators",
+    "Path": "path.result",
+    "ResourceError": "errors",
+    "SchedulerError": "errors",
+    "StoreError": "errors",
+    "fit_path": "path.fit",
+    "ingest": "data.ingest",
+    "load": "path.result",
+    "open_dataset": "data.store",
+}
+
+__all__ = [
+    "CertificateWarning",
+    "Cluster",
+    "Dataset",
+    "DistlassoError",
+    "ElasticNet",
+    "InputError",
+    "Lasso",
+    "Path",
+    "ResourceError",
+    "SchedulerError",
+    "StoreError",
+    "fit_path",
+    "ingest",
+    "load",
+    "open_dataset",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'distlasso' has no attribute {name!r}")
+    return getattr(importlib.import_module(f"distlasso.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, "__version__"])

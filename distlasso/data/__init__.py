@@ -1,0 +1,1 @@
+"""Data from its source to a tile: sources are ingested into a store, a Dataset opens it, its tiles are blocks."""

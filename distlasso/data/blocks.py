@@ -1,0 +1,274 @@
+"""A block: one tile of rows x columns, in the encoding in which it is stored, and what a pass asks of it.
+
+Dense tiles are widened into float64 scratch piece by piece, small enough to stay in cache, less a fixed shift per
+column; the products are BLAS. Sparse tiles are visited entry by entry and never shifted. Shapes of pieces depend on the
+shape and dtype of the tile only, so that the same tile gives the same bits anywhere.
+Read next: ``kernels/dense.py``, ``kernels/sparse.py``; a new encoding is one more class here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Protocol, final
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+from scipy.linalg.blas import dsyrk
+
+from distlasso.data.statistics import Statistics, hstack, merge, of_target
+from distlasso.kernels import dense, sparse
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+_PIECE_ROWS, _PIECE_COLUMNS = 128, 1024  # 1 MiB of float64 scratch: half of a core's L2 cache
+_SYRK_ROWS = 2048
+
+
+class Block(Protocol):
+    """One tile; columns are relative to it."""
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns."""
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes held, decoded."""
+
+    def eta(self, columns: Ints, coef: Floats, shift: Floats) -> Floats:
+        """sum_s (x_i,columns[s] - shift_s) coef_sl, float64 [rows, L]."""
+
+    def gradient(self, d: Floats, shift: Floats) -> Floats:
+        """sum_i (x_ij - shift_j) d_il, float64 [columns, L]."""
+
+    def gather(self, columns: Ints) -> NDArray[np.generic] | sp.csc_array:
+        """Some columns as stored: a Fortran-ordered array, or CSC of float64."""
+
+    def square(self, weight: Floats, shift: Floats) -> Floats:
+        """sum_i w_i (x_ij - shift_j) (x_ik - shift_k), float64 [columns, columns]."""
+
+    def moments(self, weight: Floats, y: Floats) -> Statistics:
+        """Weighted statistics of all columns."""
+
+    def first_not_finite(self) -> tuple[int, int] | None:
+        """Row and column of the first NaN or infinity, if any."""
+
+
+@final
+class DenseBlock:
+    """A dense tile of float64, float32, int8 or uint8, in any memory order."""
+
+    def __init__(self, values: NDArray[np.generic]) -> None:
+        self._X = values
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self._X.shape[0], self._X.shape[1]
+
+    @property
+    def nbytes(self) -> int:
+        return int(self._X.nbytes)
+
+    def eta(self, columns: Ints, coef: Floats, shift: Floats) -> Floats:
+        out = np.zeros((self.shape[0], coef.shape[1]))
+        for rows in _pieces(self.shape[0], _PIECE_ROWS):
+            for part in _pieces(columns.size, _PIECE_COLUMNS):
+                scratch = np.empty((rows.stop - rows.start, part.stop - part.start))
+                dense.widen_columns(self._X[rows], columns[part], shift[part], scratch)
+                out[rows] += scratch @ coef[part]
+        return out
+
+    def gradient(self, d: Floats, shift: Floats) -> Floats:
+        if self._X.dtype == np.float64 and not shift.any():
+            return np.asarray(self._X.T @ d)
+        out = np.zeros((self.shape[1], d.shape[1]))
+        for rows, part, scratch in self._widened(shift):
+            out[part] += scratch.T @ d[rows]
+        return out
+
+    def gather(self, columns: Ints) -> NDArray[np.generic]:
+        if self._X.flags.f_contiguous:
+            return np.asfortranarray(self._X[:, columns])
+        out = np.empty((columns.size, self.shape[0]), self._X.dtype)
+        for rows in _pieces(self.shape[0], _PIECE_ROWS):
+            dense.gather_columns(self._X[rows], columns, out[:, rows])
+        return out.T
+
+    def square(self, weight: Floats, shift: Floats) -> Floats:
+        p = self.shape[1]
+        total = np.zeros((p, p), order="F")
+        root = np.sqrt(weight)
+        for rows in _pieces(self.shape[0], _SYRK_ROWS):
+            scratch = np.empty((rows.stop - rows.start, p))
+            dense.widen(self._X[rows], shift, scratch)
+            scratch *= root[rows, None]
+            total = dsyrk(1.0, scratch.T, beta=1.0, c=total, overwrite_c=1)
+        upper = np.triu(total)
+        return np.asarray(upper + np.triu(upper, 1).T)
+
+    def moments(self, weight: Floats, y: Floats) -> Statistics:
+        zero = np.zeros(min(_PIECE_COLUMNS, self.shape[1]))
+        columns = []
+        for part in _pieces(self.shape[1], _PIECE_COLUMNS):
+            found: Statistics | None = None
+            for rows in _pieces(self.shape[0], _PIECE_ROWS):
+                scratch = np.empty((rows.stop - rows.start, part.stop - part.start))
+                dense.widen(self._X[rows, part], zero, scratch)
+                piece = _dense_moments(scratch, weight[rows], y[rows])
+                found = piece if found is None else merge(found, piece)
+            assert found is not None
+            columns.append(found)
+        return hstack(columns)
+
+    def first_not_finite(self) -> tuple[int, int] | None:
+        if self._X.dtype.kind != "f":
+            return None
+        for rows in _pieces(self.shape[0], _SYRK_ROWS):
+            piece = self._X[rows]
+            if not np.isfinite(piece.sum(dtype=np.float64)):
+                bad = np.argwhere(~np.isfinite(piece))
+                if bad.size:
+                    return rows.start + int(bad[0, 0]), int(bad[0, 1])
+        return None
+
+    def _widened(self, shift: Floats) -> Iterator[tuple[slice, slice, Floats]]:
+        """Pieces of the tile in float64, less the shift."""
+        for part in _pieces(self.shape[1], _PIECE_COLUMNS):
+            for rows in _pieces(self.shape[0], _PIECE_ROWS):
+                scratch = np.empty((rows.stop - rows.start, part.stop - part.start))
+                dense.widen(self._X[rows, part], shift[part], scratch)
+                yield rows, part, scratch
+
+
+class _SparseBlock:
+    """What CSR and CSC tiles share."""
+
+    def __init__(self, data: NDArray[np.generic], indices: NDArray[np.generic], indptr: Ints, shape: tuple[int, int]) -> None:
+        self._data, self._indices, self._indptr = data, indices, np.asarray(indptr, dtype=np.int64)
+        self._shape = shape
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self._shape
+
+    @property
+    def nbytes(self) -> int:
+        return int(self._data.nbytes + self._indices.nbytes + self._indptr.nbytes)
+
+    @property
+    def _parts(self) -> tuple[NDArray[np.generic], NDArray[np.generic], Ints]:
+        return self._data, self._indices, self._indptr
+
+    def _position_not_finite(self) -> int | None:
+        if self._data.dtype.kind != "f" or np.isfinite(self._data.sum(dtype=np.float64)):
+            return None
+        bad = np.flatnonzero(~np.isfinite(self._data))
+        return int(bad[0]) if bad.size else None
+
+    def _statistics(
+        self, weight: Floats, y: Floats, first: object, second: object
+    ) -> Statistics:
+        assert callable(first) and callable(second)
+        p = self._shape[1]
+        mean, stored, max_abs, m2, cross = (np.zeros(p) for _ in range(5))
+        total, y_mean, y_m2, deviation = of_target(weight, y)
+        first(*self._parts, weight, mean, stored, max_abs)
+        mean /= total or 1.0
+        second(*self._parts, weight, deviation, mean, m2, cross)
+        # The entries that are not stored are zeros: each contributes (0 - mean)^2.
+        m2 += np.maximum(total - stored, 0.0) * mean * mean
+        return Statistics(
+            total, mean, m2, max_abs, cross, y_mean, y_m2, int(np.count_nonzero(weight)), int(self._data.size)
+        )
+
+
+@final
+class CSRBlock(_SparseBlock):
+    """A sparse tile, compressed by rows."""
+
+    def eta(self, columns: Ints, coef: Floats, shift: Floats) -> Floats:
+        position = np.full(self._shape[1], -1, dtype=np.int32)
+        position[columns] = np.arange(columns.size, dtype=np.int32)
+        out = np.zeros((self._shape[0], coef.shape[1]))
+        sparse.eta_csr(*self._parts, position, coef, out)
+        return out
+
+    def gradient(self, d: Floats, shift: Floats) -> Floats:
+        out = np.zeros((self._shape[1], d.shape[1]))
+        sparse.gradient_csr(*self._parts, d, out)
+        return out
+
+    def gather(self, columns: Ints) -> sp.csc_array:
+        matrix = sp.csr_array(self._parts, shape=self._shape)
+        return _as_csc(matrix[:, columns])
+
+    def square(self, weight: Floats, shift: Floats) -> Floats:
+        out = np.zeros((self._shape[1], self._shape[1]))
+        sparse.square_csr(*self._parts, weight, out)
+        return out
+
+    def moments(self, weight: Floats, y: Floats) -> Statistics:
+        return self._statistics(weight, y, sparse.first_moments_csr, sparse.second_moments_csr)
+
+    def first_not_finite(self) -> tuple[int, int] | None:
+        at = self._position_not_finite()
+        if at is None:
+            return None
+        return int(np.searchsorted(self._indptr, at, side="right")) - 1, int(self._indices[at])
+
+
+@final
+class CSCBlock(_SparseBlock):
+    """A sparse tile, compressed by columns."""
+
+    def eta(self, columns: Ints, coef: Floats, shift: Floats) -> Floats:
+        out = np.zeros((self._shape[0], coef.shape[1]))
+        sparse.eta_csc(*self._parts, columns, coef, out)
+        return out
+
+    def gradient(self, d: Floats, shift: Floats) -> Floats:
+        out = np.zeros((self._shape[1], d.shape[1]))
+        sparse.gradient_csc(*self._parts, d, out)
+        return out
+
+    def gather(self, columns: Ints) -> sp.csc_array:
+        matrix = sp.csc_array(self._parts, shape=self._shape)
+        return _as_csc(matrix[:, columns])
+
+    def square(self, weight: Floats, shift: Floats) -> Floats:
+        rows = sp.csr_array(sp.csc_array(self._parts, shape=self._shape))
+        return CSRBlock(rows.data, rows.indices, rows.indptr, self._shape).square(weight, shift)
+
+    def moments(self, weight: Floats, y: Floats) -> Statistics:
+        return self._statistics(weight, y, sparse.first_moments_csc, sparse.second_moments_csc)
+
+    def first_not_finite(self) -> tuple[int, int] | None:
+        at = self._position_not_finite()
+        if at is None:
+            return None
+        return int(self._indices[at]), int(np.searchsorted(self._indptr, at, side="right")) - 1
+
+
+def _as_csc(matrix: object) -> sp.csc_array:
+    """CSC with float64 data and int32 row numbers."""
+    csc = sp.csc_array(matrix)
+    csc.sort_indices()
+    data, indices = csc.data.astype(np.float64, copy=False), csc.indices.astype(np.int32, copy=False)
+    return sp.csc_array((data, indices, csc.indptr), shape=csc.shape)
+
+
+def _dense_moments(values: Floats, weight: Floats, y: Floats) -> Statistics:
+    total, y_mean, y_m2, deviation = of_target(weight, y)
+    mean, m2, cross, max_abs = (np.zeros(values.shape[1]) for _ in range(4))
+    if total > 0.0:
+        dense.add_moments(values, weight, deviation, total, mean, m2, cross, max_abs)
+    rows = int(np.count_nonzero(weight))
+    return Statistics(total, mean, m2, max_abs, cross, y_mean, y_m2, rows, values.size)
+
+
+def _pieces(size: int, step: int) -> Iterator[slice]:
+    """Ranges of ``step`` that cover ``size``."""
+    for start in range(0, size, step):
+        yield slice(start, min(start + step, size))

@@ -1,0 +1,264 @@
+"""``Dataset``: a lazy handle on a matrix of tiles with its target, in memory or in a store.
+
+Read next: ``blocks.py`` (what a tile can answer), ``store.py`` (where tiles come from on disk), ``ingest.py`` (how
+they get there).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol, final
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import ArrayLike, NDArray
+
+from distlasso.data.blocks import Block, CSCBlock, CSRBlock, DenseBlock
+from distlasso.data.statistics import Statistics
+from distlasso.errors import InputError
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+STORED_DTYPES = ("float64", "float32", "int8", "uint8")
+_TILE_BYTES = 1 << 20
+_MAX_TILES = 32
+
+
+class Reader(Protocol):
+    """Where tiles come from."""
+
+    def read(self, i: int, j: int) -> Block:
+        """Tile of row range i and column range j."""
+
+
+@final
+@dataclass(frozen=True, slots=True, eq=False)
+class Dataset:
+    """A matrix of ``n`` rows and ``p`` columns cut into a grid of tiles, with what belongs to its rows and columns.
+
+    Made by ``distlasso.open_dataset``, ``distlasso.ingest`` or ``Dataset.from_arrays``.
+
+    Attributes
+    ----------
+    shape : (int, int)
+        Rows and columns.
+    dtype : numpy.dtype
+        Stored dtype of the values.
+    encoding : {"dense", "csr", "csc"}
+        How a tile is stored.
+    row_bounds, col_bounds : int64 [tiles + 1]
+        The grid of tiles.
+    nnz : int
+        Stored entries.
+    nbytes : int
+        Bytes of all tiles, decoded.
+    y, sample_weight, offset : float64 [n] or None
+        Target, weights and offset of the rows.
+    feature_names : list of str or None
+        Names of the columns.
+    statistics : Statistics or None
+        Of all columns under the stored target, weights and offset.
+    path : str or None
+        Where it is stored.
+    fingerprint : str
+        Identity of the stored data; empty in memory.
+    """
+
+    shape: tuple[int, int]
+    dtype: np.dtype[Any]
+    encoding: str
+    row_bounds: Ints
+    col_bounds: Ints
+    nnz: int
+    nbytes: int
+    reader: Reader
+    y: Floats | None = None
+    sample_weight: Floats | None = None
+    offset: Floats | None = None
+    feature_names: list[str] | None = None
+    statistics: Statistics | None = None
+    path: str | None = None
+    fingerprint: str = ""
+    validated: bool = False  # ingest has looked at every value
+
+    def tile(self, i: int, j: int) -> Block:
+        """Return the tile of row range ``i`` and column range ``j``."""
+        return self.reader.read(i, j)
+
+    def with_target(
+        self, y: ArrayLike | None = None, sample_weight: ArrayLike | None = None, offset: ArrayLike | None = None
+    ) -> Dataset:
+        """Override target, weights or offset; what is None stays as stored."""
+        n = self.shape[0]
+        changed: dict[str, Any] = {}
+        if y is not None:
+            changed["y"] = check_rows("y", y, n)
+        if sample_weight is not None:
+            changed["sample_weight"] = check_weights(sample_weight, n)
+        if offset is not None:
+            changed["offset"] = check_rows("offset", offset, n)
+        return replace(self, statistics=None, **changed) if changed else self
+
+    def locator(self) -> str | None:
+        """What another process needs to open the same data: the path of its store, or None in memory."""
+        return self.path
+
+    @classmethod
+    def from_arrays(
+        cls, X: Any, y: ArrayLike | None = None, *, sample_weight: ArrayLike | None = None,
+        offset: ArrayLike | None = None, feature_names: Sequence[str] | None = None,
+        row_chunks: int | None = None, col_chunks: int | None = None,
+    ) -> Dataset:  # fmt: skip
+        """Wrap arrays in memory, without a copy where dtype and layout allow.
+
+        Parameters
+        ----------
+        X : array [n, p] or scipy.sparse matrix [n, p]
+            float64, float32, int8 and uint8 stay as they are, bool becomes int8, other numbers float64.
+        y, sample_weight, offset : float [n], optional
+            What belongs to the rows.
+        feature_names : sequence of str, optional
+            Names of the columns.
+        row_chunks, col_chunks : int, optional
+            Number of row and column ranges; planned from the shape if not given.
+
+        Raises
+        ------
+        InputError
+            For anything that is not a finite numeric matrix with rows of matching length.
+        """
+        matrix = _matrix(X)
+        n, p = matrix.shape
+        encoding = matrix.format if sp.issparse(matrix) else "dense"
+        nbytes = _nbytes(matrix)
+        wide = encoding == "csc" or (encoding == "dense" and p > n)
+        tiles = int(np.clip(nbytes // _TILE_BYTES, 1, _MAX_TILES))
+        row_bounds = even_bounds(n, row_chunks or (1 if wide or col_chunks else tiles))
+        col_bounds = even_bounds(p, col_chunks or (tiles if wide and not row_chunks else 1))
+        names = None if feature_names is None else [str(name) for name in feature_names]
+        if names is not None and len(names) != p:
+            raise InputError(f"feature_names has {len(names)} names for {p} columns")
+        return cls(
+            shape=(n, p), dtype=matrix.dtype, encoding=encoding, row_bounds=row_bounds, col_bounds=col_bounds,
+            nnz=int(matrix.nnz) if sp.issparse(matrix) else n * p, nbytes=nbytes,
+            reader=InMemory.cut(matrix, row_bounds, col_bounds),
+            y=None if y is None else check_rows("y", y, n),
+            sample_weight=None if sample_weight is None else check_weights(sample_weight, n),
+            offset=None if offset is None else check_rows("offset", offset, n), feature_names=names,
+        )  # fmt: skip
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class InMemory:
+    """Tiles that are views of arrays in this process."""
+
+    tiles: list[list[Block]]
+
+    @classmethod
+    def cut(cls, matrix: Any, row_bounds: Ints, col_bounds: Ints) -> InMemory:
+        """Cut a matrix along a grid; sparse matrices are sliced once, here."""
+        rows = list(zip(row_bounds[:-1], row_bounds[1:], strict=True))
+        columns = list(zip(col_bounds[:-1], col_bounds[1:], strict=True))
+        return cls([[as_block(_slice(matrix, r, c)) for c in columns] for r in rows])
+
+    def read(self, i: int, j: int) -> Block:
+        """Tile of row range i and column range j."""
+        return self.tiles[i][j]
+
+
+def as_block(matrix: Any) -> Block:
+    """Wrap a dense array or a CSR or CSC matrix."""
+    if not sp.issparse(matrix):
+        return DenseBlock(matrix)
+    kind = CSRBlock if matrix.format == "csr" else CSCBlock
+    return kind(matrix.data, matrix.indices, matrix.indptr, matrix.shape)
+
+
+def even_bounds(size: int, parts: int) -> Ints:
+    """Cut ``size`` into at most ``parts`` ranges of nearly equal length."""
+    parts = min(max(int(parts), 1), size)
+    return np.array([size * k // parts for k in range(parts + 1)], dtype=np.int64)
+
+
+def check_rows(name: str, values: ArrayLike, n: int) -> Floats:
+    """Check that ``values`` are ``n`` finite numbers, and return them as float64."""
+    try:
+        array = np.asarray(values)
+        array = array[:, 0] if array.ndim == 2 and array.shape[1] == 1 else array
+        found = np.array(array, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{name} is not numeric: {error}") from error
+    if found.ndim != 1:
+        raise InputError(f"{name} has shape {found.shape}, expected ({n},)")
+    if found.size != n:
+        raise InputError(f"{name} has {found.size} values for {n} rows of X")
+    bad = np.flatnonzero(~np.isfinite(found))
+    if bad.size:
+        raise InputError(f"{name} has {found[bad[0]]} in row {bad[0]}: every value must be finite")
+    return found
+
+
+def check_weights(values: ArrayLike, n: int) -> Floats:
+    """Check that ``values`` are ``n`` nonnegative weights, not all zero."""
+    weights = check_rows("sample_weight", values, n)
+    bad = np.flatnonzero(weights < 0)
+    if bad.size:
+        raise InputError(f"sample_weight has {weights[bad[0]]:g} in row {bad[0]}: weights must not be negative")
+    if not weights.any():
+        raise InputError("sample_weight is zero in every row: give at least one row a positive weight")
+    return weights
+
+
+def _matrix(X: Any) -> Any:
+    """A dense array in a stored dtype, or CSR or CSC in canonical form."""
+    if sp.issparse(X):
+        matrix = X if X.format in ("csr", "csc") else X.tocsr()
+        if not matrix.has_canonical_format:
+            matrix = matrix.copy()
+            matrix.sum_duplicates()
+    else:
+        matrix = np.asarray(X)
+    if matrix.ndim != 2:
+        raise InputError(f"X has shape {matrix.shape}, expected rows x columns")
+    if 0 in matrix.shape:
+        raise InputError(f"X is empty: it has {matrix.shape[0]} rows and {matrix.shape[1]} columns")
+    if matrix.dtype.name in STORED_DTYPES:
+        return matrix
+    if matrix.dtype == np.bool_:
+        return matrix.astype(np.int8)
+    if matrix.dtype.kind not in "iuf":
+        if matrix.dtype.kind != "O":
+            raise InputError(f"X has dtype {matrix.dtype}, expected real numbers")
+        try:
+            return matrix.astype(np.float64)
+        except (TypeError, ValueError) as error:
+            raise InputError(f"X is not numeric: {error}") from error
+    return matrix.astype(np.float64)
+
+
+def _nbytes(matrix: Any) -> int:
+    if sp.issparse(matrix):
+        return int(matrix.data.nbytes + matrix.indices.nbytes + matrix.indptr.nbytes)
+    return int(matrix.nbytes)
+
+
+def _slice(matrix: Any, rows: tuple[int, int], columns: tuple[int, int]) -> Any:
+    whole = (rows == (0, matrix.shape[0]), columns == (0, matrix.shape[1]))
+    if not sp.issparse(matrix):
+        return matrix[rows[0] : rows[1], columns[0] : columns[1]]
+    if matrix.format == "csr" and not all(whole) and whole[1]:
+        return _major(matrix, rows)
+    if matrix.format == "csc" and not all(whole) and whole[0]:
+        return _major(matrix.T, columns).T
+    return matrix[rows[0] : rows[1], columns[0] : columns[1]] if not all(whole) else matrix
+
+
+def _major(csr: Any, rows: tuple[int, int]) -> Any:
+    """Rows of a CSR matrix, as views of its data and indices."""
+    start, stop = csr.indptr[rows[0]], csr.indptr[rows[1]]
+    indptr = csr.indptr[rows[0] : rows[1] + 1] - start
+    shape = (rows[1] - rows[0], csr.shape[1])
+    return sp.csr_array((csr.data[start:stop], csr.indices[start:stop], indptr), shape=shape)

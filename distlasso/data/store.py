@@ -1,0 +1,335 @@
+"""The store: a zarr v3 group that holds a matrix, its target and its statistics. The only code that knows zarr.
+
+Layout: ``X`` is a 2-D array (dense) or an AnnData-encoded group ``data, indices, indptr`` (sparse); beside it ``y``,
+``sample_weight``, ``offset``, ``feature_names`` and the group ``statistics``. Every chunk that is written here carries a
+crc32c checksum. Stores written by others (no ``distlasso`` attribute) are read in place. An unfinished store is
+refused by name. Read next: ``ingest.py``, which fills a store.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, final
+
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+from zarr.codecs import BloscCodec, Crc32cCodec
+
+from distlasso.data.blocks import Block
+from distlasso.data.dataset import STORED_DTYPES, Dataset, as_block, check_rows, check_weights
+from distlasso.data.statistics import ARRAYS, SCALARS, Statistics
+from distlasso.errors import InputError, StoreError
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+FORMAT = 1
+_SPARSE = {"csr_matrix": "csr", "csc_matrix": "csc"}
+_ENTRIES = 1 << 20  # stored entries of a sparse chunk
+
+
+def open_dataset(path: str | os.PathLike[str]) -> Dataset:
+    """Open a store as a lazy handle; values are read tile by tile when asked.
+
+    Parameters
+    ----------
+    path : str or path
+        A zarr v3 group in the layout of this module, written by ``ingest`` or by another program.
+
+    Returns
+    -------
+    Dataset
+
+    Raises
+    ------
+    StoreError
+        If it is missing, unfinished, damaged, or of another layout.
+    """
+    name = os.fspath(path)
+    group = open_group(name)
+    attributes = dict(group.attrs).get("distlasso")
+    own = attributes if isinstance(attributes, dict) else None
+    if own is not None:
+        _check_finished(name, own)
+    member = group.get("X")
+    if member is None:
+        raise StoreError(f"{name} has no member `X`: expected a 2-D array or an AnnData sparse group of that name")
+    try:
+        return _assemble(name, group, member, own)
+    except (KeyError, TypeError, IndexError) as error:
+        raise StoreError(f"{name} is damaged or not in the expected layout: {error}") from error
+
+
+def open_group(name: str) -> Any:
+    """Open a zarr group for reading."""
+    local = Path(name)
+    if "://" not in name and not local.exists():
+        wip = wip_path(name)
+        if wip.exists():
+            raise StoreError(f"{name} is not finished: run the same ingest again to continue it")
+        raise StoreError(f"no store at {name}: check the path, or write one with `distlasso ingest`")
+    try:
+        return zarr.open_group(name, mode="r")
+    except Exception as error:  # zarr raises many kinds of error here
+        raise StoreError(f"{name} is not a zarr group that can be read: {_first_line(error)}") from error
+
+
+def wip_path(name: str | os.PathLike[str]) -> Path:
+    """Where a store lives until it is finished."""
+    final_name = Path(name)
+    return final_name.with_name(f"{final_name.name}.wip")
+
+
+def dense_codecs(dtype: np.dtype[Any]) -> list[Any]:
+    """Floats hardly compress, so they are stored plain; codes compress well. Both are checksummed."""
+    if dtype.kind == "f":
+        return [Crc32cCodec()]
+    return [BloscCodec(cname="lz4", shuffle="bitshuffle", typesize=dtype.itemsize), Crc32cCodec()]
+
+
+def create_array(group: Any, name: str, shape: tuple[int, ...], chunks: tuple[int, ...], dtype: Any) -> Any:
+    """Create a checksummed array; chunks are written even where they are all zero, so that a missing one is a fault."""
+    kind = np.dtype(dtype)
+    codecs = dense_codecs(kind)
+    if name.endswith(("data", "indices")):
+        codecs = [BloscCodec(cname="lz4", shuffle="shuffle", typesize=kind.itemsize), Crc32cCodec()]
+    dimensions = {"X": ("rows", "columns")}.get(name)
+    return group.create_array(
+        name, shape=shape, chunks=tuple(max(1, c) for c in chunks), dtype=kind, compressors=codecs,
+        dimension_names=dimensions, config={"write_empty_chunks": True},
+    )  # fmt: skip
+
+
+def write_names(group: Any, names: Iterable[str]) -> None:
+    """Write the names of the columns."""
+    values = np.array(list(names), dtype=object)
+    array = group.create_array(
+        "feature_names", shape=values.shape, chunks=(max(1, min(values.size, 1 << 16)),), dtype="string",
+        compressors=[Crc32cCodec()],
+    )  # fmt: skip
+    array[:] = values
+
+
+def write_statistics(group: Any, statistics: Statistics, fingerprint: str) -> None:
+    """Write feature statistics beside the data, tied to it by a fingerprint."""
+    own = group.create_group("statistics", overwrite=True)
+    for name in ARRAYS:
+        values = getattr(statistics, name)
+        create_array(own, name, values.shape, (min(values.size, 1 << 18),), np.float64)[:] = values
+    scalars = {name: getattr(statistics, name) for name in SCALARS}
+    own.attrs.update(scalars | {"fingerprint": fingerprint})
+
+
+def read_array(array: Any, selection: tuple[slice, ...], *, strict: bool) -> NDArray[Any]:
+    """Read part of an array; a chunk that is missing (where none may be) or corrupt is named by its path."""
+    if strict:
+        for path in _chunk_paths(array, selection):
+            if path.startswith("/") and not os.path.exists(path):
+                raise StoreError(f"chunk {path} is missing: ingest the data again")
+    try:
+        return np.asarray(array[selection])
+    except Exception as error:  # codecs and stores raise many kinds of error
+        culprit = _culprit(array, selection)
+        raise StoreError(f"chunk {culprit} cannot be read ({_first_line(error)}): ingest the data again") from error
+
+
+def _check_finished(name: str, own: dict[str, Any]) -> None:
+    if own.get("format") != FORMAT:
+        raise StoreError(f"{name} has store format {own.get('format')!r}, this version reads format {FORMAT}")
+    if not own.get("finished"):
+        raise StoreError(f"{name} is not finished: run the same ingest again to continue it")
+
+
+def _assemble(name: str, group: Any, member: Any, own: dict[str, Any] | None) -> Dataset:
+    strict = own is not None
+    grid = (own or {}).get("grid") or {}
+    parts = _dense(name, member, strict) if isinstance(member, zarr.Array) else _sparse(name, member, grid, strict)
+    n, p = parts["shape"]
+    names = group.get("feature_names")
+    fingerprint = "" if own is None else str(own["fingerprint"])
+    weight = _vector(group, "sample_weight", n, strict)
+    return Dataset(
+        **parts,
+        y=_vector(group, "y", n, strict),
+        sample_weight=None if weight is None else check_weights(weight, n),
+        offset=_vector(group, "offset", n, strict),
+        feature_names=None if names is None else _names(names, p, strict),
+        statistics=_statistics(group, p, fingerprint) if own is not None else None,
+        path=name if "://" in name else os.path.abspath(name),
+        fingerprint=fingerprint,
+        validated=strict,
+    )
+
+
+def _dense(name: str, array: Any, strict: bool) -> dict[str, Any]:
+    if array.ndim != 2:
+        raise StoreError(f"{name}: X has {array.ndim} dimensions, expected 2")
+    if array.dtype.name not in STORED_DTYPES:
+        raise StoreError(f"{name}: X has dtype {array.dtype}, expected one of {', '.join(STORED_DTYPES)}")
+    if array.attrs.get("missing_value") is not None:
+        raise StoreError(f"{name}: X has missing values (attribute missing_value); ingest it with missing='mean'")
+    n, p = array.shape
+    if 0 in (n, p):
+        raise StoreError(f"{name}: X is empty, it has {n} rows and {p} columns")
+    rows, columns = array.shards or array.chunks
+    row_bounds, col_bounds = _regular(n, rows), _regular(p, columns)
+    return {
+        "shape": (n, p), "dtype": array.dtype, "encoding": "dense", "row_bounds": row_bounds,
+        "col_bounds": col_bounds, "nnz": n * p, "nbytes": n * p * array.dtype.itemsize,
+        "reader": StoredDense(array, row_bounds, col_bounds, strict),
+    }  # fmt: skip
+
+
+def _sparse(name: str, group: Any, grid: dict[str, Any], strict: bool) -> dict[str, Any]:
+    kind = _SPARSE.get(str(group.attrs.get("encoding-type")))
+    if kind is None:
+        given = group.attrs.get("encoding-type")
+        raise StoreError(f"{name}: X has encoding-type {given!r}, expected one of {', '.join(_SPARSE)}")
+    n, p = (int(size) for size in group.attrs["shape"])  # type: ignore[union-attr]
+    data, indices, indptr_array = group["data"], group["indices"], group["indptr"]
+    indptr = read_array(indptr_array, (slice(None),), strict=strict).astype(np.int64)
+    major = n if kind == "csr" else p
+    if indptr.size != major + 1 or indptr[-1] != data.shape[0] or indices.shape != data.shape:
+        raise StoreError(
+            f"{name}: X is truncated: indptr ends at {indptr[-1]} for {data.shape[0]} values and {indices.shape[0]} indices"
+        )
+    planned = _by_entries(indptr, _ENTRIES)
+    rows = grid.get("rows") or (planned if kind == "csr" else [0, n])
+    columns = grid.get("columns") or (planned if kind == "csc" else [0, p])
+    row_bounds, col_bounds = np.array(rows, dtype=np.int64), np.array(columns, dtype=np.int64)
+    nbytes = int(data.shape[0]) * (data.dtype.itemsize + indices.dtype.itemsize) + indptr.nbytes
+    return {
+        "shape": (n, p), "dtype": data.dtype, "encoding": kind, "row_bounds": row_bounds, "col_bounds": col_bounds,
+        "nnz": int(data.shape[0]), "nbytes": nbytes,
+        "reader": StoredSparse(data, indices, indptr, kind, (n, p), row_bounds, col_bounds, strict),
+    }  # fmt: skip
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class StoredDense:
+    """Tiles of a 2-D array, one chunk (or shard) each."""
+
+    array: Any
+    row_bounds: Ints
+    col_bounds: Ints
+    strict: bool
+
+    def read(self, i: int, j: int) -> Block:
+        """Read and decode a tile."""
+        rows = slice(int(self.row_bounds[i]), int(self.row_bounds[i + 1]))
+        columns = slice(int(self.col_bounds[j]), int(self.col_bounds[j + 1]))
+        return as_block(read_array(self.array, (rows, columns), strict=self.strict))
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class StoredSparse:
+    """Tiles of an AnnData-encoded sparse group: runs of rows (CSR) or columns (CSC)."""
+
+    data: Any
+    indices: Any
+    indptr: Ints
+    kind: str
+    shape: tuple[int, int]
+    row_bounds: Ints
+    col_bounds: Ints
+    strict: bool
+
+    def read(self, i: int, j: int) -> Block:
+        """Read and decode a tile; a range across the compressed direction is cut out after reading."""
+        import scipy.sparse as sp
+
+        majors, minors = (self.row_bounds[i : i + 2], self.col_bounds[j : j + 2])
+        if self.kind == "csc":
+            majors, minors = minors, majors
+        start, stop = int(self.indptr[majors[0]]), int(self.indptr[majors[1]])
+        data = read_array(self.data, (slice(start, stop),), strict=self.strict)
+        indices = read_array(self.indices, (slice(start, stop),), strict=self.strict)
+        width = self.shape[1] if self.kind == "csr" else self.shape[0]
+        if indices.size and (int(indices.min()) < 0 or int(indices.max()) >= width):
+            raise StoreError(f"{self.indices.store_path}: an index is outside [0, {width}): the store is damaged")
+        indptr = self.indptr[majors[0] : majors[1] + 1] - start
+        csr = sp.csr_array((data, indices, indptr), shape=(indptr.size - 1, width))
+        if not csr.has_canonical_format:
+            csr.sum_duplicates()
+        if minors[0] > 0 or minors[1] < width:
+            csr = csr[:, minors[0] : minors[1]]
+        return as_block(csr if self.kind == "csr" else csr.T)
+
+
+def _vector(group: Any, name: str, n: int, strict: bool) -> Floats | None:
+    array = group.get(name)
+    if array is None:
+        return None
+    if array.shape != (n,):
+        raise StoreError(f"{group.store_path}: {name} has shape {array.shape} for {n} rows of X")
+    try:
+        return check_rows(name, read_array(array, (slice(None),), strict=strict), n)
+    except InputError as error:
+        raise StoreError(f"{group.store_path}: {error}") from error
+
+
+def _names(array: Any, p: int, strict: bool) -> list[str]:
+    if array.shape != (p,):
+        raise StoreError(f"{array.store_path}: {array.shape[0]} feature names for {p} columns of X")
+    return [str(name) for name in read_array(array, (slice(None),), strict=strict)]
+
+
+def _statistics(group: Any, p: int, fingerprint: str) -> Statistics | None:
+    own = group.get("statistics")
+    if own is None or own.attrs.get("fingerprint") != fingerprint:
+        return None
+    arrays = {name: read_array(own[name], (slice(None),), strict=True) for name in ARRAYS}
+    if any(values.shape != (p,) for values in arrays.values()):
+        raise StoreError(f"{own.store_path}: statistics of another number of columns than X has")
+    return Statistics(**arrays, **{name: own.attrs[name] for name in SCALARS})
+
+
+def _regular(size: int, step: int) -> Ints:
+    return np.append(np.arange(0, size, step, dtype=np.int64), np.int64(size))
+
+
+def _by_entries(indptr: Ints, entries: int) -> list[int]:
+    """Cut rows (or columns) so that each range has about ``entries`` stored entries."""
+    size = indptr.size - 1
+    parts = max(1, -(-int(indptr[-1]) // entries))
+    targets = np.arange(1, parts) * (int(indptr[-1]) / parts)
+    inner = np.unique(np.searchsorted(indptr, targets))
+    return [0, *(int(cut) for cut in inner if 0 < cut < size), size]
+
+
+def _chunk_paths(array: Any, selection: tuple[slice, ...]) -> list[str]:
+    """Paths of the chunks (or shards) that a selection touches; local ones start with a slash."""
+    root = str(array.store_path).removeprefix("file://")
+    sizes = array.shards or array.chunks
+    spans = []
+    for part, size, step in zip(selection, array.shape, sizes, strict=True):
+        start, stop, _ = part.indices(size)
+        spans.append(range(start // step, max(-(-stop // step), start // step)))
+    keys = (array.metadata.encode_chunk_key(coordinates) for coordinates in itertools.product(*spans))
+    return [f"{root}/{key}" for key in keys]
+
+
+def _culprit(array: Any, selection: tuple[slice, ...]) -> str:
+    """Path of the first chunk of a selection that cannot be read on its own."""
+    sizes = array.shards or array.chunks
+    spans = []
+    for part, size, step in zip(selection, array.shape, sizes, strict=True):
+        start, stop, _ = part.indices(size)
+        spans.append([slice(k * step, min((k + 1) * step, size)) for k in range(start // step, -(-stop // step))])
+    for piece in itertools.product(*spans):
+        try:
+            array[piece]
+        except Exception:  # the same failure, now of one chunk
+            return _chunk_paths(array, piece)[0]
+    return str(array.store_path)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]

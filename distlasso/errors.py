@@ -1,0 +1,37 @@
+"""Every error a user can meet, in one tree; the command line turns each into one line and exit code 2.
+
+    DistlassoError
+    ├── InputError       bad data or options (also a ValueError)
+    ├── StoreError       a store that is missing, unfinished, corrupt or of another format
+    ├── ResourceError    memory, disk or time that does not suffice
+    └── SchedulerError   a Dask scheduler or worker that cannot be reached or used
+
+A message says what was given, what was expected and what to do. Foreign exceptions are converted once,
+where they enter, with ``raise ... from``.
+"""
+
+from __future__ import annotations
+
+
+class DistlassoError(Exception):
+    """Base class of all errors raised on purpose."""
+
+
+class InputError(DistlassoError, ValueError):
+    """Data or options that cannot be used as given."""
+
+
+class StoreError(DistlassoError):
+    """A dataset or model store that cannot be read or written."""
+
+
+class ResourceError(DistlassoError):
+    """Not enough memory, disk or time for what was asked."""
+
+
+class SchedulerError(DistlassoError):
+    """A Dask cluster that cannot be reached or used."""
+
+
+class CertificateWarning(UserWarning):
+    """A solution is returned whose duality gap is above the tolerance."""

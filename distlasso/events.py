@@ -1,0 +1,88 @@
+"""Everything that happens during a fit, as one stream of small records.
+
+Progress bars, logs, dashboards, metrics and checkpoints subscribe to it (``on_event=``); the mathematics
+emits records and never knows who listens. Read next: ``coordinator/drive.py``, which emits most of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Base of all records."""
+
+
+@dataclass(frozen=True, slots=True)
+class IngestProgress(Event):
+    """A shard of a store has reached its final name."""
+
+    rows: int
+    """Rows written so far."""
+    bytes_written: int
+    """Bytes written so far, as stored."""
+
+
+@dataclass(frozen=True, slots=True)
+class FitStarted(Event):
+    """The plan of a fit is fixed."""
+
+    n_rows: int
+    n_columns: int
+    n_lambdas: int
+    form: str
+    """Form of the restricted problem and why it was chosen."""
+    planned_bytes: int
+    """Upper bound on the memory the fit will hold."""
+
+
+@dataclass(frozen=True, slots=True)
+class PassFinished(Event):
+    """One sweep over all rows and columns has been merged."""
+
+    number: int
+    """Passes so far."""
+    n_models: int
+    """Models whose gradients the pass computed."""
+    bytes_read: int
+    """Bytes of decoded blocks visited so far."""
+    seconds: float
+    """Wall time of this pass."""
+
+
+@dataclass(frozen=True, slots=True)
+class BatchVerified(Event):
+    """A batch of lambdas has been certified, wholly or in part."""
+
+    n_accepted: int
+    """Lambdas of the path that are certified so far."""
+    n_lambdas: int
+    """Lambdas of the whole path."""
+    lam: float
+    """The smallest certified lambda."""
+    gap: float
+    """The largest certified gap of the batch."""
+    n_active: int
+    """Nonzero coefficients at ``lam``."""
+    n_strong: int
+    """Columns admitted to the strong set."""
+
+
+@dataclass(frozen=True, slots=True)
+class FitFinished(Event):
+    """The path is complete, or was stopped with a certified prefix."""
+
+    n_lambdas: int
+    passes: int
+    rounds: int
+    seconds: float
+    reason: str
+
+
+Listener = Callable[[Event], None]
+
+
+def ignore(event: Event) -> None:
+    """Listen to nothing."""

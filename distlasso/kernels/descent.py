@@ -1,0 +1,153 @@
+"""The hot loop: cyclic coordinate descent on a quadratic, in three storages of the same update.
+
+    b_j <- prox(u_j + h_j b_j),    u_j = (1/W) x_j' (w r),   h_j = (1/W) x_j' W x_j,   x_j centred
+
+In residual form the kernels hold ``d = w r / W`` over the rows; in Gram form they hold u itself over the
+columns. Centring is algebra: dense columns subtract their centre in registers; for sparse columns the rows
+that are not stored are carried by one scalar, ``drift``, so that the true residual is ``d + w drift``.
+Read next: ``solvers/block_coordinate.py``, which decides which columns to visit and when to stop.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from distlasso.kernels import kernel
+from distlasso.kernels.prox import prox
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+
+@kernel
+def descend_gram(
+    gram: Floats, u: Floats, l1: Floats, l2: Floats, low: Floats, high: Floats, b: Floats, epochs: int
+) -> None:
+    """Gram form: u falls by gram[j] times the change of b_j."""
+    for _ in range(epochs):
+        for j in range(b.size):
+            h = gram[j, j]
+            new = prox(u[j] + h * b[j], h, l1[j], l2[j], low[j], high[j])
+            change = new - b[j]
+            if change != 0.0:
+                b[j] = new
+                row = gram[j]
+                for k in range(b.size):
+                    u[k] -= change * row[k]
+
+
+@kernel
+def descend_dense(
+    X: NDArray[np.generic], centre: Floats, h: Floats, l1: Floats, l2: Floats, low: Floats, high: Floats,
+    w: Floats, b: Floats, d: Floats, epochs: int,
+) -> None:  # fmt: skip
+    """Dense columns X[:, j], stored as they are: d falls by w (x_j - centre_j) times the change of b_j."""
+    for _ in range(epochs):
+        for j in range(b.size):
+            x, c = X[:, j], centre[j]
+            u = 0.0
+            for i in range(d.size):
+                u += (x[i] - c) * d[i]
+            new = prox(u + h[j] * b[j], h[j], l1[j], l2[j], low[j], high[j])
+            change = new - b[j]
+            if change != 0.0:
+                b[j] = new
+                for i in range(d.size):
+                    d[i] -= change * w[i] * (x[i] - c)
+
+
+@kernel
+def descend_sparse(
+    data: Floats, indices: NDArray[np.int32], indptr: Ints, centre: Floats, h: Floats, l1: Floats,
+    l2: Floats, low: Floats, high: Floats, w: Floats, b: Floats, d: Floats, drift: Floats, epochs: int,
+) -> None:  # fmt: skip
+    """Sparse columns; drift[0] carries what centring does to every row alike."""
+    for _ in range(epochs):
+        for j in range(b.size):
+            start, stop, c = indptr[j], indptr[j + 1], centre[j]
+            u = 0.0
+            for k in range(start, stop):
+                u += data[k] * d[indices[k]]
+            # The rows of d + w drift sum to zero, so centring x changes nothing but the drift's own share.
+            u += c * drift[0]
+            new = prox(u + h[j] * b[j], h[j], l1[j], l2[j], low[j], high[j])
+            change = new - b[j]
+            if change != 0.0:
+                b[j] = new
+                for k in range(start, stop):
+                    d[indices[k]] -= change * w[indices[k]] * data[k]
+                drift[0] += change * c
+
+
+@kernel
+def correlate_dense(X: NDArray[np.generic], centre: Floats, d: Floats, out: Floats) -> None:
+    """out_j = sum_i (x_ij - centre_j) d_i."""
+    for j in range(out.size):
+        x, c = X[:, j], centre[j]
+        total = 0.0
+        for i in range(d.size):
+            total += (x[i] - c) * d[i]
+        out[j] = total
+
+
+@kernel
+def correlate_sparse(data: Floats, indices: NDArray[np.int32], indptr: Ints, d: Floats, out: Floats) -> None:
+    """out_j = sum_i x_ij d_i."""
+    for j in range(out.size):
+        total = 0.0
+        for k in range(indptr[j], indptr[j + 1]):
+            total += data[k] * d[indices[k]]
+        out[j] = total
+
+
+@kernel
+def combine_dense(X: NDArray[np.generic], centre: Floats, b: Floats, out: Floats) -> None:
+    """out_i += sum_j (x_ij - centre_j) b_j."""
+    for j in range(b.size):
+        x, c = X[:, j], centre[j]
+        if b[j] != 0.0:
+            for i in range(out.size):
+                out[i] += (x[i] - c) * b[j]
+
+
+@kernel
+def combine_sparse(data: Floats, indices: NDArray[np.int32], indptr: Ints, b: Floats, out: Floats) -> None:
+    """out_i += sum_j x_ij b_j."""
+    for j in range(b.size):
+        if b[j] != 0.0:
+            for k in range(indptr[j], indptr[j + 1]):
+                out[indices[k]] += data[k] * b[j]
+
+
+@kernel
+def scale_dense(X: NDArray[np.generic], centre: Floats, scale: Floats, out: NDArray[np.float32]) -> None:
+    """out_ij = scale_i (x_ij - centre_j)."""
+    for i in range(out.shape[0]):
+        for j in range(out.shape[1]):
+            out[i, j] = scale[i] * (X[i, j] - centre[j])
+
+
+@kernel
+def apply_sparse(
+    data: Floats, indices: NDArray[np.int32], indptr: Ints, centre: Floats, w: Floats, columns: Ints, v: Floats,
+    rows: Floats, out: Floats,
+) -> None:  # fmt: skip
+    """out = (X - centre)' w (X - centre) v on some columns; ``rows`` is scratch. The weights sum to one."""
+    rows[:] = 0.0
+    constant = 0.0
+    for s in range(columns.size):
+        j, change = columns[s], v[s]
+        constant += centre[j] * change
+        for k in range(indptr[j], indptr[j + 1]):
+            rows[indices[k]] += data[k] * change
+    total = 0.0
+    for i in range(rows.size):
+        rows[i] = w[i] * (rows[i] - constant)
+        total += rows[i]
+    for s in range(columns.size):
+        j = columns[s]
+        u = 0.0
+        for k in range(indptr[j], indptr[j + 1]):
+            u += data[k] * rows[indices[k]]
+        out[s] = u - centre[j] * total

@@ -1,0 +1,139 @@
+"""What a pass does with a CSR or CSC tile. Only stored entries are visited; centring is algebra elsewhere.
+
+Read next: ``data/blocks.py``.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from distlasso.kernels import kernel
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+Data = NDArray[np.generic]
+Indices = NDArray[np.generic]
+
+
+@kernel
+def eta_csr(data: Data, indices: Indices, indptr: Ints, position: NDArray[np.int32], coef: Floats, out: Floats) -> None:
+    """out_il += sum_j x_ij coef_position[j],l; position -1 marks columns without coefficients."""
+    for i in range(out.shape[0]):
+        for k in range(indptr[i], indptr[i + 1]):
+            s = position[indices[k]]
+            if s >= 0:
+                for m in range(out.shape[1]):
+                    out[i, m] += data[k] * coef[s, m]
+
+
+@kernel
+def eta_csc(data: Data, indices: Indices, indptr: Ints, columns: Ints, coef: Floats, out: Floats) -> None:
+    """out_il += sum_s x_i,columns[s] coef_sl."""
+    for s in range(columns.size):
+        j = columns[s]
+        for k in range(indptr[j], indptr[j + 1]):
+            i = indices[k]
+            for m in range(out.shape[1]):
+                out[i, m] += data[k] * coef[s, m]
+
+
+@kernel
+def gradient_csr(data: Data, indices: Indices, indptr: Ints, d: Floats, out: Floats) -> None:
+    """out_jl += sum_i x_ij d_il."""
+    for i in range(d.shape[0]):
+        for k in range(indptr[i], indptr[i + 1]):
+            j = indices[k]
+            for m in range(d.shape[1]):
+                out[j, m] += data[k] * d[i, m]
+
+
+@kernel
+def gradient_csc(data: Data, indices: Indices, indptr: Ints, d: Floats, out: Floats) -> None:
+    """out_jl += sum_i x_ij d_il."""
+    for j in range(out.shape[0]):
+        for k in range(indptr[j], indptr[j + 1]):
+            i = indices[k]
+            for m in range(d.shape[1]):
+                out[j, m] += data[k] * d[i, m]
+
+
+@kernel
+def square_csr(data: Data, indices: Indices, indptr: Ints, w: Floats, out: Floats) -> None:
+    """out_jk += sum_i w_i x_ij x_ik."""
+    for i in range(w.size):
+        for a in range(indptr[i], indptr[i + 1]):
+            value = w[i] * data[a]
+            row = out[indices[a]]
+            for b in range(indptr[i], indptr[i + 1]):
+                row[indices[b]] += value * data[b]
+
+
+@kernel
+def lower_square_csr(
+    data: Floats, indices: Indices, indptr: Ints, w: Floats, centre: Floats, out: Floats, narrow: NDArray[np.float32]
+) -> None:
+    """narrow_jk = sum_i w_i x_ij x_ik - centre_j centre_k for k <= j; indices ascend, ``out`` is zero at first."""
+    for i in range(w.size):
+        for a in range(indptr[i], indptr[i + 1]):
+            value = w[i] * data[a]
+            row = out[indices[a]]
+            for b in range(indptr[i], a + 1):
+                row[indices[b]] += value * data[b]
+    for j in range(centre.size):
+        for k in range(j + 1):
+            narrow[j, k] = out[j, k] - centre[j] * centre[k]
+
+
+@kernel
+def first_moments_csr(
+    data: Data, indices: Indices, indptr: Ints, w: Floats, mean: Floats, stored: Floats, max_abs: Floats
+) -> None:
+    """mean_j += sum_i w_i x_ij, stored_j += sum of the weights of stored entries, max_abs_j = max |x_ij|."""
+    for i in range(w.size):
+        if w[i] > 0.0:
+            for k in range(indptr[i], indptr[i + 1]):
+                j = indices[k]
+                mean[j] += w[i] * data[k]
+                stored[j] += w[i]
+                max_abs[j] = max(max_abs[j], abs(data[k]))
+
+
+@kernel
+def second_moments_csr(
+    data: Data, indices: Indices, indptr: Ints, w: Floats, dy: Floats, mean: Floats, m2: Floats, cross: Floats
+) -> None:
+    """m2_j += sum_i w_i (x_ij - mean_j)^2 and cross_j += sum_i w_i x_ij dy_i, over stored entries."""
+    for i in range(w.size):
+        for k in range(indptr[i], indptr[i + 1]):
+            j = indices[k]
+            x = data[k] - mean[j]
+            m2[j] += w[i] * x * x
+            cross[j] += w[i] * dy[i] * data[k]
+
+
+@kernel
+def first_moments_csc(
+    data: Data, indices: Indices, indptr: Ints, w: Floats, mean: Floats, stored: Floats, max_abs: Floats
+) -> None:
+    """As ``first_moments_csr``, column by column."""
+    for j in range(mean.size):
+        for k in range(indptr[j], indptr[j + 1]):
+            weight = w[indices[k]]
+            if weight > 0.0:
+                mean[j] += weight * data[k]
+                stored[j] += weight
+                max_abs[j] = max(max_abs[j], abs(data[k]))
+
+
+@kernel
+def second_moments_csc(
+    data: Data, indices: Indices, indptr: Ints, w: Floats, dy: Floats, mean: Floats, m2: Floats, cross: Floats
+) -> None:
+    """As ``second_moments_csr``, column by column."""
+    for j in range(mean.size):
+        for k in range(indptr[j], indptr[j + 1]):
+            i = indices[k]
+            x = data[k] - mean[j]
+            m2[j] += w[i] * x * x
+            cross[j] += w[i] * dy[i] * data[k]

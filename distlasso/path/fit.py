@@ -1,0 +1,332 @@
+"""``fit_path``: checks what it is given, plans, runs the coordinator, and returns a ``Path``.
+
+Read next: ``coordinator/drive.py``.
+"""
+
+from __future__ import annotations
+
+import resource
+import sys
+import time
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
+
+from distlasso.coordinator import drive
+from distlasso.coordinator.form import Form, choose
+from distlasso.coordinator.space import Space, centre
+from distlasso.data.dataset import Dataset
+from distlasso.data.statistics import Statistics
+from distlasso.errors import CertificateWarning, InputError
+from distlasso.events import FitFinished, FitStarted, Listener, ignore
+from distlasso.losses import LOSSES, Loss
+from distlasso.path.result import Path
+from distlasso.penalties import ElasticNet
+from distlasso.queries import Moments
+from distlasso.runtime.local import RowSpace, Runtime, serial, threads
+from distlasso.runtime.plan import plan_bundles
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class _Grid:
+    lambdas: Floats | None
+    n_lambdas: int
+    min_ratio: float | None
+
+
+def fit_path(
+    data: Any,
+    y: Any = None,
+    *,
+    loss: str = "squared",
+    l1_ratio: float = 1.0,
+    penalty_factors: Any = None,
+    bounds: tuple[Any, Any] | None = None,
+    lambdas: Any = None,
+    n_lambdas: int = 100,
+    lambda_min_ratio: float | None = None,
+    standardize: bool = True,
+    fit_intercept: bool = True,
+    sample_weight: Any = None,
+    offset: Any = None,
+    solver: str = "auto",
+    tol: float = 1e-6,
+    random_state: int = 0,
+    runtime: str | Runtime | None = None,
+    client: Any = None,
+    on_event: Listener | None = None,
+) -> Path:
+    """Fit a regularisation path, each solution certified by its duality gap.
+
+    Minimises ``(1/W) sum_i w_i loss(y_i, o_i + b0 + x_i b) + lam sum_j v_j (a |s_j b_j| + (1-a)/2 (s_j b_j)^2)``
+    for each ``lam`` (glmnet's lambda, scikit-learn's alpha), W the sum of the weights, s_j the population standard
+    deviation of column j if ``standardize`` and 1 otherwise (Friedman, Hastie & Tibshirani 2010).
+
+    Parameters
+    ----------
+    data : Dataset, array [n, p] or scipy.sparse matrix [n, p]
+        Features; float64, float32, int8 and uint8 are used as they are stored.
+    y : float [n], optional
+        Target; by default the one stored in the Dataset.
+    loss : {"squared"}
+        Negative log-likelihood per row.
+    l1_ratio : float
+        ``a`` in [0, 1]: 1 is the lasso, 0 is ridge.
+    penalty_factors : float [p], optional
+        ``v_j >= 0``, taken as given: 0 is unpenalised, inf is excluded. (glmnet rescales them to sum to p.)
+    bounds : (low, high), optional
+        Bounds on coefficients on the original scale, scalars or [p], ``low <= 0 <= high``.
+    lambdas : float [k], optional
+        Penalty strengths; sorted descending, duplicates removed. Overrides the grid below.
+    n_lambdas : int
+        Length of the geometric grid from the largest useful lambda.
+    lambda_min_ratio : float, optional
+        Smallest over largest lambda; by default 1e-4 if n >= p, else 1e-2.
+    standardize, fit_intercept : bool
+        See the formula; the intercept is never penalised.
+    sample_weight : float [n], optional
+        Nonnegative; rows of weight 0 are as if absent.
+    offset : float [n], optional
+        Added to the linear predictor.
+    solver : {"auto", "bcd"}
+        ``bcd`` is block-coordinate descent.
+    tol : float
+        Gap to reach, relative to half the null deviance per weight.
+    random_state : int
+        Seed of everything random (nothing in this solver is).
+    runtime : {"serial", "threads", "dask"} or Runtime, optional
+        Where passes run; by default ``threads``, or ``dask`` when ``client`` is given.
+    client : distributed.Client, optional
+        Cluster for the ``dask`` runtime.
+    on_event : callable, optional
+        Receives every event of the fit.
+
+    Returns
+    -------
+    Path
+
+    Raises
+    ------
+    InputError
+        For data or options that cannot be used, with the culprit named.
+
+    Examples
+    --------
+    >>> import numpy as np, distlasso as dl
+    >>> X = np.random.default_rng(0).standard_normal((100, 5))
+    >>> path = dl.fit_path(X, X @ [3.0, 0, 0, -2.0, 0], n_lambdas=20)
+    >>> bool(path.converged.all())
+    True
+    """
+    started = time.perf_counter()
+    listener = on_event or ignore
+    chosen = _loss(loss)
+    _check_options(l1_ratio, tol, solver, n_lambdas, lambda_min_ratio)
+    dataset = _dataset(data, y, sample_weight, offset)
+    grid = _Grid(_explicit(lambdas), n_lambdas, lambda_min_ratio)
+    n, p = dataset.shape
+    sparse = dataset.encoding != "dense"
+    form = choose(n, p, sparse=sparse, nnz=dataset.nnz)
+    by_columns = form.kind == "residual" and dataset.row_bounds.size == 2 and dataset.col_bounds.size > 2
+    plan = plan_bundles(dataset.row_bounds, dataset.col_bounds, by_columns=by_columns)
+    rows, total = _rows(dataset)
+    with threadpool_limits(1, "blas"):
+        place = _runtime(runtime, client)
+        place.open(dataset, plan, rows)
+        try:
+            exchange = drive.Exchange(place, chosen, None, listener)
+            statistics = dataset.statistics
+            if statistics is None:
+                found = exchange.ask(Moments())
+                assert isinstance(found, Statistics)
+                statistics = found
+            else:
+                statistics = _unit(statistics, 1.0 / total)
+            space = centre(statistics, intercept=fit_intercept, sparse=sparse, narrow=dataset.dtype != np.float64)
+            exchange.shift = space.shift
+            listener(FitStarted(n, p, grid.n_lambdas if grid.lambdas is None else grid.lambdas.size, form.reason, 0))
+            return _fit(dataset, space, grid, exchange, form, rows, by_columns, started,
+                        l1_ratio=l1_ratio, factors=penalty_factors, bounds=bounds, standardize=standardize,
+                        tol=tol, listener=listener, loss=chosen)  # fmt: skip
+        finally:
+            place.close()
+
+
+def _fit(
+    dataset: Dataset, space: Space, grid: _Grid, exchange: drive.Exchange, form: Form, rows: RowSpace,
+    by_columns: bool, started: float, *, l1_ratio: float, factors: Any, bounds: tuple[Any, Any] | None,
+    standardize: bool, tol: float, listener: Listener, loss: Loss,
+) -> Path:  # fmt: skip
+    n, p = dataset.shape
+    penalty, excluded = _penalty(p, space, l1_ratio, factors, bounds, standardize)
+    keep = np.flatnonzero(~space.constant & ~excluded)
+    free_columns = keep[penalty.at(1.0).take(keep).is_free()]
+    free = drive.fetch_free(free_columns, space, exchange, rows.weight) if free_columns.size else None
+    task = drive.Task(space, penalty, keep, exchange, free, rows.y, rows.weight,
+                      dataset.encoding != "dense", by_columns, tol)  # fmt: skip
+    degenerate = space.yy <= 1e-28 * max(space.y_centre**2, 1e-280)
+    if degenerate:
+        if grid.lambdas is None:
+            raise InputError("constant target: every coefficient is 0 at any lambda; pass explicit `lambdas` for that model")
+        warnings.warn("constant target: the null model is returned with gap 0", CertificateWarning, stacklevel=3)
+        return _null(dataset, space, grid.lambdas, tol, l1_ratio, standardize, exchange, form, started, loss)
+    lam_max = float(np.max(penalty.strength(drive.null_gradient(task))[keep], initial=0.0))
+    lambdas = grid.lambdas if grid.lambdas is not None else _geometric(grid, lam_max, n, p)
+    solutions, not_converged = drive.fit(task, lambdas, lam_max, listener, form.kind)
+    gap = np.array(solutions.gap)
+    converged = gap <= tol
+    if not converged.all():
+        worst = float(gap.max())
+        warnings.warn(
+            f"{int((~converged).sum())} of {gap.size} solutions stopped above tol={tol:g} (largest gap {worst:.2e})",
+            CertificateWarning, stacklevel=3,
+        )  # fmt: skip
+    seconds = time.perf_counter() - started
+    listener(FitFinished(gap.size, exchange.passes, exchange.rounds, seconds, "complete"))
+    return Path(
+        lambdas=lambdas, coef=sp.csr_array(sp.vstack(solutions.coef, format="csr")),
+        intercept=np.array(solutions.intercept), gap=gap,
+        deviance_ratio=1.0 - np.array(solutions.rr) / space.yy, converged=converged,
+        certificate=task.certificate, dropped=np.flatnonzero(space.constant),
+        feature_names=dataset.feature_names, passes=exchange.passes, rounds=exchange.rounds,
+        bytes_read=exchange.runtime.bytes_read(), seconds=seconds, peak_bytes=_peak_bytes(), loss=loss.name,
+        l1_ratio=l1_ratio, standardize=standardize, tol=tol, solver=f"bcd: {form.reason}", complete=True,
+    )  # fmt: skip
+
+
+def _null(
+    dataset: Dataset, space: Space, lambdas: Floats, tol: float, l1_ratio: float, standardize: bool,
+    exchange: drive.Exchange, form: Form, started: float, loss: Loss,
+) -> Path:  # fmt: skip
+    k = lambdas.size
+    return Path(
+        lambdas=lambdas, coef=sp.csr_array((k, dataset.shape[1])), intercept=np.full(k, space.y_centre),
+        gap=np.zeros(k), deviance_ratio=np.zeros(k), converged=np.ones(k, dtype=np.bool_),
+        certificate="constant target", dropped=np.flatnonzero(space.constant), feature_names=dataset.feature_names,
+        passes=exchange.passes, rounds=exchange.rounds, bytes_read=exchange.runtime.bytes_read(),
+        seconds=time.perf_counter() - started, peak_bytes=_peak_bytes(), loss=loss.name, l1_ratio=l1_ratio,
+        standardize=standardize, tol=tol, solver=f"bcd: {form.reason}", complete=True,
+    )  # fmt: skip
+
+
+def _loss(loss: str) -> Loss:
+    if loss not in LOSSES:
+        raise InputError(f"loss={loss!r} is not known: use one of {', '.join(sorted(LOSSES))}")
+    return LOSSES[loss]
+
+
+def _check_options(l1_ratio: float, tol: float, solver: str, n_lambdas: int, ratio: float | None) -> None:
+    if not 0.0 <= l1_ratio <= 1.0:
+        raise InputError(f"l1_ratio={l1_ratio} is outside [0, 1]")
+    if not 0.0 < tol < 1.0:
+        raise InputError(f"tol={tol} is outside (0, 1): it is a duality gap relative to the null deviance")
+    if solver not in ("auto", "bcd"):
+        raise InputError(f"solver={solver!r} is not known: use 'auto' or 'bcd'")
+    if int(n_lambdas) != n_lambdas or n_lambdas < 1:
+        raise InputError(f"n_lambdas={n_lambdas} is not a positive whole number")
+    if ratio is not None and not 0.0 < ratio < 1.0:
+        raise InputError(f"lambda_min_ratio={ratio} is outside (0, 1)")
+
+
+def _explicit(lambdas: Any) -> Floats | None:
+    if lambdas is None:
+        return None
+    try:
+        values = np.atleast_1d(np.asarray(lambdas, dtype=np.float64))
+    except (TypeError, ValueError) as error:
+        raise InputError(f"lambdas cannot be read as numbers: {error}") from error
+    if values.ndim != 1 or values.size == 0:
+        raise InputError("lambdas is empty: give at least one positive number")
+    bad = np.flatnonzero(~np.isfinite(values) | (values <= 0))
+    if bad.size:
+        raise InputError(f"lambdas[{bad[0]}] = {values[bad[0]]}: every lambda must be a positive finite number")
+    return np.unique(values)[::-1].copy()
+
+
+def _geometric(grid: _Grid, lam_max: float, n: int, p: int) -> Floats:
+    if lam_max <= 0:
+        raise InputError("no penalised column has any correlation with the target: pass explicit `lambdas`")
+    ratio = grid.min_ratio if grid.min_ratio is not None else (1e-4 if n >= p else 1e-2)
+    return np.asarray(lam_max * np.geomspace(1.0, ratio, grid.n_lambdas))
+
+
+def _dataset(data: Any, y: Any, sample_weight: Any, offset: Any) -> Dataset:
+    if isinstance(data, Dataset):
+        if y is None and sample_weight is None and offset is None:
+            dataset = data
+        else:
+            dataset = data.with_target(y, sample_weight, offset)
+    else:
+        if y is None:
+            raise InputError("y is missing: pass the target, or a Dataset that stores one")
+        dataset = Dataset.from_arrays(data, y, sample_weight=sample_weight, offset=offset)
+    if dataset.y is None:
+        raise InputError("the dataset stores no target: pass y")
+    return dataset
+
+
+def _rows(dataset: Dataset) -> tuple[RowSpace, float]:
+    """Target less offset, and weights that sum to one."""
+    y = np.asarray(dataset.y, dtype=np.float64)
+    if dataset.offset is not None:
+        y = y - dataset.offset
+    if dataset.sample_weight is None:
+        return RowSpace(y, np.full(y.size, 1.0 / y.size)), float(y.size)
+    total = float(np.sum(dataset.sample_weight))
+    return RowSpace(y, dataset.sample_weight / total), total
+
+
+def _unit(s: Statistics, factor: float) -> Statistics:
+    """Statistics under weights scaled by a factor."""
+    return Statistics(
+        weight=s.weight * factor, mean=s.mean, m2=s.m2 * factor, max_abs=s.max_abs, cross_y=s.cross_y * factor,
+        y_mean=s.y_mean, y_m2=s.y_m2 * factor, n_rows=s.n_rows, nnz=s.nnz,
+    )  # fmt: skip
+
+
+def _penalty(
+    p: int, space: Space, l1_ratio: float, factors: Any, bounds: tuple[Any, Any] | None, standardize: bool
+) -> tuple[ElasticNet, NDArray[np.bool_]]:
+    v = np.ones(p) if factors is None else np.asarray(factors, dtype=np.float64)
+    if v.shape != (p,):
+        raise InputError(f"penalty_factors has shape {v.shape}, expected ({p},)")
+    if np.isnan(v).any() or (v < 0).any():
+        raise InputError(f"penalty_factors[{int(np.argmax(np.isnan(v) | (v < 0)))}] is negative or NaN")
+    excluded = np.isinf(v)
+    v = np.where(excluded, 1.0, v)
+    low, high = (-np.inf, np.inf) if bounds is None else bounds
+    low = np.broadcast_to(np.asarray(low, dtype=np.float64), (p,)).copy()
+    high = np.broadcast_to(np.asarray(high, dtype=np.float64), (p,)).copy()
+    if not ((low <= 0) & (high >= 0)).all():
+        raise InputError("bounds must satisfy low <= 0 <= high for every coefficient")
+    scale = np.where(space.constant, 1.0, space.sd) if standardize else np.ones(p)
+    return ElasticNet(l1_ratio, scale, v, low, high), excluded
+
+
+def _runtime(runtime: str | Runtime | None, client: Any) -> Runtime:
+    name = runtime if runtime is not None else ("dask" if client is not None else "threads")
+    if not isinstance(name, str):
+        return name
+    if name == "dask":
+        from distlasso.runtime.cluster import Cluster
+
+        return Cluster(client)
+    choices: Mapping[str, Any] = {"serial": serial, "threads": threads}
+    if name not in choices:
+        raise InputError(f"runtime={name!r} is not known: use 'serial', 'threads' or 'dask'")
+    local: Runtime = choices[name]()
+    return local
+
+
+def _peak_bytes() -> int:
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return int(peak if sys.platform == "darwin" else peak * 1024)

@@ -1,0 +1,232 @@
+"""``Path``: a fitted regularisation path, with the proof of every solution and what it cost.
+
+Saved as a directory of plain arrays and one JSON manifest, never pickled. Read next: ``fit.py``, which makes it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path as FilePath
+from typing import Any, final
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from distlasso.data.dataset import Dataset
+from distlasso.errors import InputError, StoreError
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+_FORMAT = 1
+
+
+@final
+@dataclass(frozen=True, slots=True, eq=False)
+class Path:
+    """A regularisation path.
+
+    Attributes
+    ----------
+    lambdas : float64 [k]
+        Penalty strengths, descending.
+    coef : scipy.sparse.csr_array [k, p]
+        Coefficients on the original scale of the features.
+    intercept : float64 [k]
+        Intercepts.
+    gap : float64 [k]
+        Duality gap relative to half the null deviance: an upper bound on the relative suboptimality.
+    deviance_ratio : float64 [k]
+        Fraction of the null deviance explained.
+    converged : bool [k]
+        ``gap <= tol``.
+    certificate : str
+        What the gaps were computed from.
+    dropped : int64
+        Constant columns, left out of problem and certificate; their coefficients are 0.
+    feature_names : list of str or None
+        Names of the columns.
+    passes, rounds : int
+        Sweeps over all rows and columns; exchanges with the runtime, sweeps included.
+    bytes_read, peak_bytes : int
+        Decoded bytes of blocks visited; peak resident memory of this process in bytes.
+    seconds : float
+        Wall time.
+    """
+
+    lambdas: Floats
+    coef: sp.csr_array
+    intercept: Floats
+    gap: Floats
+    deviance_ratio: Floats
+    converged: NDArray[np.bool_]
+    certificate: str
+    dropped: Ints
+    feature_names: list[str] | None
+    passes: int
+    rounds: int
+    bytes_read: int
+    seconds: float
+    peak_bytes: int
+    loss: str
+    l1_ratio: float
+    standardize: bool
+    tol: float
+    solver: str
+    complete: bool
+
+    @property
+    def n_active(self) -> Ints:
+        """Nonzero coefficients at each lambda, int64 [k]."""
+        return np.diff(self.coef.indptr).astype(np.int64)
+
+    def at(self, lam: float) -> tuple[Floats, float]:
+        """Coefficients float64 [p] and intercept at ``lam``, linearly interpolated between grid points.
+
+        Raises
+        ------
+        InputError
+            If ``lam`` is not a number in the range of the path.
+        """
+        lams = self.lambdas
+        if not np.isfinite(lam) or not lams[-1] * (1 - 1e-9) <= lam <= lams[0] * (1 + 1e-9):
+            raise InputError(f"lam={lam:g} is outside the path [{lams[-1]:g}, {lams[0]:g}]: refit with it in `lambdas`")
+        right = min(int(np.searchsorted(-lams, -lam)), lams.size - 1)
+        left = max(right - 1, 0)
+        share = 1.0 if lams[left] == lams[right] else min(max((lams[left] - lam) / (lams[left] - lams[right]), 0.0), 1.0)
+        ends = self.coef[[left, right]].toarray()
+        coef = (1.0 - share) * ends[0] + share * ends[1]
+        return coef, float((1.0 - share) * self.intercept[left] + share * self.intercept[right])
+
+    def predict(self, X: Any, *, lam: float | None = None, type: str = "link") -> Floats:
+        """Predict rows.
+
+        Parameters
+        ----------
+        X : array, sparse matrix or Dataset, n x p
+            Rows to predict.
+        lam : float, optional
+            One lambda (between grid points: linear interpolation); by default all of the path.
+        type : {"link", "response"}
+            Scale of the prediction; the same for squared loss.
+
+        Returns
+        -------
+        float64 [n] for one lambda, [n, k] for the whole path.
+        """
+        if type not in ("link", "response"):
+            raise InputError(f"type={type!r} is not known here: use 'link' or 'response'")
+        if lam is None:
+            coef, intercept = np.asarray(self.coef.toarray().T), self.intercept
+        else:
+            one, b0 = self.at(lam)
+            coef, intercept = one[:, None], np.array([b0])
+        offset = X.offset if isinstance(X, Dataset) else None
+        eta = _linear(X, coef) + intercept
+        if offset is not None:
+            eta = eta + offset[:, None]
+        return eta if lam is None else eta[:, 0]
+
+    def save(self, directory: str | os.PathLike[str], *, overwrite: bool = False) -> None:
+        """Write the path to a directory, atomically: it has its final name only when it is whole.
+
+        Raises
+        ------
+        StoreError
+            If the directory exists and ``overwrite`` is false, or cannot be written.
+        """
+        final_name = FilePath(directory)
+        if final_name.exists() and not overwrite:
+            raise StoreError(f"{final_name} exists already: choose another name or pass overwrite=True")
+        wip = final_name.with_name(f".{final_name.name}.wip-{os.getpid()}")
+        try:
+            wip.mkdir(parents=True)
+            arrays = {name: getattr(self, name) for name in _ARRAYS}
+            parts = {"coef_data": self.coef.data, "coef_indices": self.coef.indices, "coef_indptr": self.coef.indptr}
+            np.savez(wip / "path.npz", allow_pickle=False, **arrays, **parts)
+            manifest = {name: getattr(self, name) for name in _SCALARS}
+            manifest |= {"format": _FORMAT, "shape": list(self.coef.shape), "feature_names": self.feature_names}
+            (wip / "path.json").write_text(json.dumps(manifest, indent=1))
+            if final_name.exists():
+                shutil.rmtree(final_name)
+            wip.rename(final_name)
+        except OSError as error:
+            raise StoreError(f"cannot write {final_name}: {error.strerror or error}") from error
+        finally:
+            shutil.rmtree(wip, ignore_errors=True)
+
+    def plot(self, file: str | os.PathLike[str] | None = None) -> Any:
+        """Draw coefficients against lambda; return the matplotlib figure, saved to ``file`` if given."""
+        from distlasso.plots import plot_path
+
+        return plot_path(self, file)
+
+
+_ARRAYS = ("lambdas", "intercept", "gap", "deviance_ratio", "converged", "dropped")
+_SCALARS = (
+    "certificate", "passes", "rounds", "bytes_read", "seconds", "peak_bytes", "loss", "l1_ratio",
+    "standardize", "tol", "solver", "complete",
+)  # fmt: skip
+
+
+def load(directory: str | os.PathLike[str]) -> Path:
+    """Read a path that ``Path.save`` wrote.
+
+    Raises
+    ------
+    StoreError
+        If it is missing, damaged, or of another format.
+    """
+    root = FilePath(directory)
+    try:
+        manifest = json.loads((root / "path.json").read_text())
+        if manifest.get("format") != _FORMAT:
+            raise StoreError(f"{root} has model format {manifest.get('format')!r}, expected {_FORMAT}")
+        with np.load(root / "path.npz", allow_pickle=False) as arrays:
+            coef = sp.csr_array(
+                (arrays["coef_data"], arrays["coef_indices"], arrays["coef_indptr"]), shape=manifest["shape"]
+            )
+            values = {name: arrays[name] for name in _ARRAYS}
+        scalars = {name: manifest[name] for name in _SCALARS}
+    except FileNotFoundError as error:
+        raise StoreError(f"no model at {root}: {error.filename} is missing") from error
+    except (OSError, ValueError, KeyError, TypeError, EOFError) as error:
+        raise StoreError(f"the model at {root} is damaged: {error}") from error
+    return Path(coef=coef, feature_names=manifest["feature_names"], **values, **scalars)
+
+
+def _linear(X: Any, coef: Floats) -> Floats:
+    """X @ coef for arrays, sparse matrices and datasets."""
+    p = coef.shape[0]
+    if isinstance(X, Dataset):
+        if X.shape[1] != p:
+            raise InputError(f"the data has {X.shape[1]} columns, the model {p}")
+        return _linear_dataset(X, coef)
+    data = X if sp.issparse(X) else np.asarray(X)
+    if data.ndim != 2 or data.shape[1] != p:
+        raise InputError(f"X has shape {data.shape}, the model expects (n, {p})")
+    if not np.issubdtype(data.dtype, np.number) and data.dtype != np.bool_:
+        raise InputError(f"X has dtype {data.dtype}, expected numbers")
+    support = np.flatnonzero((coef != 0).any(axis=1))
+    eta = data[:, support] @ coef[support]
+    if not np.isfinite(eta).all():
+        raise InputError("X has NaN or infinite values in columns the model uses: clean or impute them first")
+    return np.asarray(eta, dtype=np.float64)
+
+
+def _linear_dataset(dataset: Dataset, coef: Floats) -> Floats:
+    eta = np.zeros((dataset.shape[0], coef.shape[1]))
+    rows, cols = dataset.row_bounds, dataset.col_bounds
+    for j in range(cols.size - 1):
+        own = coef[cols[j] : cols[j + 1]]
+        support = np.flatnonzero((own != 0).any(axis=1))
+        if support.size == 0:
+            continue
+        for i in range(rows.size - 1):
+            part = np.ascontiguousarray(own[support])
+            eta[rows[i] : rows[i + 1]] += dataset.tile(i, j).eta(support, part, np.zeros(support.size))
+    return eta

@@ -1,0 +1,141 @@
+"""Runtimes inside this process: ``serial``, the reference, and ``threads``, the default for data in memory.
+
+A runtime answers a request over all bundles of a plan. Both do it with the same code, ``answer_bundle``; so does
+the Dask runtime (``cluster.py``), which only calls it elsewhere.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Protocol, final
+
+import numpy as np
+from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
+
+from distlasso.data.blocks import Block
+from distlasso.data.dataset import Dataset
+from distlasso.queries import Request, Rows, answer
+from distlasso.runtime.plan import Bundle, MergeTree, Plan
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class RowSpace:
+    """Row-space quantities of the fit, [n] each; ``derivative`` [n, L] when the coordinator computed it."""
+
+    y: Floats
+    weight: Floats
+
+    def slice(self, start: int, stop: int, derivative: Floats | None) -> Rows:
+        """Rows [start, stop)."""
+        own = None if derivative is None else np.ascontiguousarray(derivative[start:stop])
+        return Rows(self.y[start:stop], self.weight[start:stop], own)
+
+
+class Runtime(Protocol):
+    """Answers requests over all bundles of a plan; used as a context manager."""
+
+    def open(self, dataset: Dataset, plan: Plan, rows: RowSpace) -> None:
+        """Prepare to answer requests about a dataset."""
+
+    def run(self, request: Request, derivative: Floats | None = None) -> list[object]:
+        """Answer a request, merged over all bundles."""
+
+    def bytes_read(self) -> int:
+        """Decoded bytes of all tiles visited so far."""
+
+    def close(self) -> None:
+        """Let go of caches and workers."""
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class BundleBand:
+    """The tiles of one bundle, read one band of rows at a time."""
+
+    dataset: Dataset
+    bundle: Bundle
+    rows: RowSpace
+    derivative: Floats | None
+
+    @property
+    def column_bounds(self) -> Ints:
+        """Column offsets relative to the bundle."""
+        bounds = self.dataset.col_bounds[self.bundle.c0 : self.bundle.c1 + 1]
+        return np.asarray(bounds - bounds[0], dtype=np.int64)
+
+    def bands(self) -> Iterator[tuple[int, list[Block], Rows]]:
+        """Yield the tiles and row quantities of each tile row."""
+        bounds, bundle = self.dataset.row_bounds, self.bundle
+        for i in range(bundle.r0, bundle.r1):
+            tiles = [self.dataset.tile(i, j) for j in range(bundle.c0, bundle.c1)]
+            rows = self.rows.slice(int(bounds[i]), int(bounds[i + 1]), self.derivative)
+            yield int(bounds[i] - bounds[bundle.r0]), tiles, rows
+
+
+def answer_bundle(band: BundleBand, request: Request) -> list[object]:
+    """Answer a request for one bundle."""
+    bounds = band.dataset.col_bounds
+    first, stop = int(bounds[band.bundle.c0]), int(bounds[band.bundle.c1])
+    shift = np.zeros(stop - first) if request.shift is None else request.shift[first:stop]
+    return answer(band, request, shift, first)
+
+
+def merge_answers(request: Request, axis: int, left: list[object], right: list[object]) -> list[object]:
+    """Merge the answers of two neighbouring bundles, query by query."""
+    return [q.merge(a, b, axis) for q, a, b in zip(request.queries, left, right, strict=True)]
+
+
+@final
+class Local:
+    """Bundles one after the other on ``threads`` threads of this process."""
+
+    def __init__(self, threads: int = 1) -> None:
+        self._threads = threads
+        self._bytes = 0
+
+    def open(self, dataset: Dataset, plan: Plan, rows: RowSpace) -> None:
+        """Prepare to answer requests about a dataset."""
+        self._dataset, self._plan, self._rows = dataset, plan, rows
+
+    def run(self, request: Request, derivative: Floats | None = None) -> list[object]:
+        """Answer a request, merged over all bundles."""
+        plan = self._plan
+        tree = MergeTree(len(plan.bundles), lambda a, b: merge_answers(request, plan.axis, a, b))
+
+        def one(bundle: Bundle) -> list[object]:
+            return answer_bundle(BundleBand(self._dataset, bundle, self._rows, derivative), request)
+
+        with threadpool_limits(1, "blas"):
+            if self._threads == 1 or len(plan.bundles) == 1:
+                for bundle in plan.bundles:
+                    tree.add(0, bundle.index, one(bundle))
+            else:
+                with ThreadPoolExecutor(self._threads) as pool:
+                    for bundle, partial in zip(plan.bundles, pool.map(one, plan.bundles), strict=True):
+                        tree.add(0, bundle.index, partial)
+        self._bytes += self._dataset.nbytes
+        return tree.result()
+
+    def bytes_read(self) -> int:
+        """Decoded bytes of all tiles visited so far."""
+        return self._bytes
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+def serial() -> Local:
+    """Return the reference runtime: one bundle after the other."""
+    return Local(1)
+
+
+def threads() -> Local:
+    """Return the runtime for data in memory: one thread a processor this process may use."""
+    return Local(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)

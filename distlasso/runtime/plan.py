@@ -1,0 +1,79 @@
+"""The plan of a fit: which tiles form a bundle, and in which order partial answers merge.
+
+Bundles depend on the layout of the data only, never on workers, memory or time, so that the same data gives the
+same bits anywhere. Partials merge along one fixed binary tree over bundle numbers; whoever answers a contiguous
+run of bundles may merge whole subtrees. Read next: ``local.py``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+Ints = NDArray[np.int64]
+
+MAX_BUNDLES = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """A rectangle of tiles: tile rows [r0, r1) and tile columns [c0, c1)."""
+
+    index: int
+    r0: int
+    r1: int
+    c0: int
+    c1: int
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """All bundles of a fit, and the axis along which they are neighbours (0 rows, 1 columns)."""
+
+    bundles: tuple[Bundle, ...]
+    axis: int
+
+
+def plan_bundles(row_bounds: Ints, col_bounds: Ints, *, by_columns: bool) -> Plan:
+    """Cut a tile grid into at most 64 bundles: full-width bands of rows, or full-height bands of columns."""
+    rows, cols = row_bounds.size - 1, col_bounds.size - 1
+    tiles = cols if by_columns else rows
+    count = min(tiles, MAX_BUNDLES)
+    cuts = [tiles * k // count for k in range(count + 1)]
+    pairs = zip(cuts[:-1], cuts[1:], strict=True)
+    if by_columns:
+        return Plan(tuple(Bundle(k, 0, rows, a, b) for k, (a, b) in enumerate(pairs)), 1)
+    return Plan(tuple(Bundle(k, a, b, 0, cols) for k, (a, b) in enumerate(pairs)), 0)
+
+
+@dataclass(slots=True)
+class MergeTree:
+    """Merges partials of ``size`` leaves along the fixed binary tree, as soon as siblings are present."""
+
+    size: int
+    merge: Callable[[list[object], list[object]], list[object]]
+    _nodes: dict[tuple[int, int], list[object]] = field(default_factory=dict)
+
+    def add(self, level: int, position: int, partial: list[object]) -> None:
+        """Add the merged answer of leaves [position 2^level, (position + 1) 2^level)."""
+        while (1 << level) < self.size:
+            sibling = position ^ 1
+            if (sibling << level) < self.size:
+                other = self._nodes.pop((level, sibling), None)
+                if other is None:
+                    break
+                partial = self.merge(other, partial) if sibling < position else self.merge(partial, other)
+            level, position = level + 1, position >> 1
+        self._nodes[level, position] = partial
+
+    def nodes(self) -> list[tuple[int, int, list[object]]]:
+        """Subtrees merged so far, as (level, position, answer)."""
+        return [(level, position, partial) for (level, position), partial in sorted(self._nodes.items())]
+
+    def result(self) -> list[object]:
+        """The answer of all leaves."""
+        (partial,) = self._nodes.values()
+        return partial

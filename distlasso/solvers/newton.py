@@ -1,0 +1,111 @@
+"""Newton steps on a support whose signs are held: conjugate gradients under a Cholesky factor that is rarely renewed.
+
+The factor belongs to the support at which it was made, in float32 with a small ridge: it only preconditions, so that
+neither its precision nor its age touches the answer, and a path needs one every few lambdas instead of one a step.
+Read next: ``block_coordinate.py``, which takes the steps.
+"""
+
+from __future__ import annotations
+
+from typing import final
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg import LinAlgError
+from scipy.linalg.lapack import spotrf, spotrs
+
+from distlasso.solvers.quadratic import Quadratic
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+_RIDGE = 1e-5  # relative to the diagonal: ten times the rounding of float32
+_MANY = 16  # iterations after which a new factor pays for itself
+_SMALL = 256  # below this a factor costs less than one iteration saved
+_FLAT = 1e-12  # curvature along a direction, relative to that of its columns, that is rounding only
+_MAX_ITERATIONS = 60  # where no factor can be had
+
+
+@final
+class Newton:
+    """Solves (H + diag l2) step = slope on one support after another."""
+
+    def __init__(self, size: int) -> None:
+        """``size`` bounds the numbers by which columns are named."""
+        self._position = np.full(size, -1, dtype=np.int64)
+        self._factor: NDArray[np.float32] | None = None
+        self._stale = True
+
+    def step(
+        self, form: Quadratic, support: Ints, names: Ints, b: Floats, l2: Floats, slope: Floats, enough: Floats
+    ) -> Floats:
+        """Step on a support by preconditioned conjugate gradients (Hestenes & Stiefel 1952).
+
+        Parameters
+        ----------
+        form : Quadratic
+            The least-squares part.
+        support, names : int64 [s]
+            Columns of the support, in the numbering of ``form`` and by a name that outlives it.
+        b, l2, slope : float64 [s]
+            Coefficients; diagonal added to the Hessian; right-hand side.
+        enough : float64 [s]
+            Stop once no gradient is larger.
+        """
+        if self._stale or support.size <= _SMALL:
+            self._renew(form, support, names, l2)
+        scale = form.curvature[support] + l2
+        step, rest = np.zeros_like(slope), slope.copy()
+        z = self._precondition(names, scale, rest)
+        direction, rho = z.copy(), float(rest @ z)
+        limit = _MAX_ITERATIONS if self._factor is None else _MANY
+        for iteration in range(limit):
+            self._stale = iteration == limit - 1
+            image = form.apply(support, direction) + l2 * direction
+            bend = float(direction @ image)
+            if rho <= 0.0:
+                break
+            if bend <= _FLAT * float(direction @ (scale * direction)):
+                step += _reach(b + step, direction) * direction
+                break
+            step += (rho / bend) * direction
+            rest -= (rho / bend) * image
+            if (np.abs(rest) <= enough).all():
+                self._stale = False
+                break
+            z = self._precondition(names, scale, rest)
+            rho, old = float(rest @ z), rho
+            direction = z + (rho / old) * direction
+        return step
+
+    def _renew(self, form: Quadratic, support: Ints, names: Ints, l2: Floats) -> None:
+        gram = form.gram(support)
+        gram[np.diag_indices_from(gram)] += (l2 + _RIDGE * (form.curvature[support] + l2)).astype(np.float32)
+        factor, failed = spotrf(gram, lower=0, overwrite_a=1, clean=0)
+        self._position[:] = -1
+        self._factor = None
+        if failed == 0:
+            self._factor = factor
+            self._position[names] = np.arange(names.size)
+
+    def _precondition(self, names: Ints, scale: Floats, rest: Floats) -> Floats:
+        """Solve with the factor where it knows the column, with the diagonal elsewhere."""
+        z = rest / scale
+        if self._factor is None:
+            return z
+        position = self._position[names]
+        known = position >= 0
+        inner = np.zeros(self._factor.shape[0], dtype=np.float32)
+        largest = float(np.max(np.abs(rest), initial=0.0)) or 1.0
+        inner[position[known]] = rest[known] / largest
+        solved, failed = spotrs(self._factor, inner, lower=0)
+        if failed:
+            raise LinAlgError("triangular solve failed")
+        z[known] = solved[position[known]].astype(np.float64) * largest
+        return z
+
+
+def _reach(b: Floats, direction: Floats) -> float:
+    """Length at which the first coefficient meets zero: as far as a flat direction (collinear columns) may be followed."""
+    shrinks = b * direction < 0
+    return float(np.min(-b[shrinks] / direction[shrinks], initial=np.inf)) if shrinks.any() else 0.0
