@@ -48,8 +48,9 @@ class Rows:
 class Band(Protocol):
     """The tiles of one bundle, one row range after the other; reading is lazy."""
 
-    column_bounds: Ints
-    """Column offsets of the tiles, relative to the bundle, length tiles + 1."""
+    @property
+    def column_bounds(self) -> Ints:
+        """Column offsets of the tiles, relative to the bundle, length tiles + 1."""
 
     def bands(self) -> Iterator[tuple[int, list[Block], Rows]]:
         """Yield (first row relative to the bundle, tiles across the columns, row quantities)."""

@@ -129,7 +129,7 @@ class Dataset:
         InputError
             For anything that is not a finite numeric matrix with rows of matching length.
         """
-        matrix = _matrix(X)
+        matrix = to_matrix(X)
         n, p = matrix.shape
         encoding = matrix.format if sp.issparse(matrix) else "dense"
         nbytes = _nbytes(matrix)
@@ -155,6 +155,7 @@ class Dataset:
 class InMemory:
     """Tiles that are views of arrays in this process."""
 
+    matrix: Any
     tiles: list[list[Block]]
 
     @classmethod
@@ -162,7 +163,7 @@ class InMemory:
         """Cut a matrix along a grid; sparse matrices are sliced once, here."""
         rows = list(zip(row_bounds[:-1], row_bounds[1:], strict=True))
         columns = list(zip(col_bounds[:-1], col_bounds[1:], strict=True))
-        return cls([[as_block(_slice(matrix, r, c)) for c in columns] for r in rows])
+        return cls(matrix, [[as_block(_slice(matrix, r, c)) for c in columns] for r in rows])
 
     def read(self, i: int, j: int) -> Block:
         """Tile of row range i and column range j."""
@@ -212,7 +213,7 @@ def check_weights(values: ArrayLike, n: int) -> Floats:
     return weights
 
 
-def _matrix(X: Any) -> Any:
+def to_matrix(X: Any) -> Any:
     """A dense array in a stored dtype, or CSR or CSC in canonical form."""
     if sp.issparse(X):
         matrix = X if X.format in ("csr", "csc") else X.tocsr()

@@ -79,6 +79,11 @@ def open_group(name: str) -> Any:
         raise StoreError(f"{name} is not a zarr group that can be read: {_first_line(error)}") from error
 
 
+def limit_threads(threads: int) -> None:
+    """Bound the threads that decode chunks in this process; to be called before the first read."""
+    zarr.config.set({"threading.max_workers": threads, "async.concurrency": 2 * threads})
+
+
 def wip_path(name: str | os.PathLike[str]) -> Path:
     """Where a store lives until it is finished."""
     final_name = Path(name)

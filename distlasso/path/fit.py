@@ -136,21 +136,16 @@ def fit_path(
     n, p = dataset.shape
     sparse = dataset.encoding != "dense"
     form = choose(n, p, sparse=sparse, nnz=dataset.nnz)
-    by_columns = form.kind == "residual" and dataset.row_bounds.size == 2 and dataset.col_bounds.size > 2
-    plan = plan_bundles(dataset.row_bounds, dataset.col_bounds, by_columns=by_columns)
-    rows, total = _rows(dataset)
+    place = _runtime(runtime, client)
     with threadpool_limits(1, "blas"):
-        place = _runtime(runtime, client)
-        place.open(dataset, plan, rows)
         try:
+            dataset = place.place(dataset)
+            by_columns = form.kind == "residual" and dataset.row_bounds.size == 2 and dataset.col_bounds.size > 2
+            plan = plan_bundles(dataset.row_bounds, dataset.col_bounds, by_columns=by_columns)
+            rows, total = _rows(dataset)
+            place.open(dataset, plan, rows)
             exchange = drive.Exchange(place, chosen, None, listener)
-            statistics = dataset.statistics
-            if statistics is None:
-                found = exchange.ask(Moments())
-                assert isinstance(found, Statistics)
-                statistics = found
-            else:
-                statistics = _unit(statistics, 1.0 / total)
+            statistics = _statistics(dataset, exchange, total)
             space = centre(statistics, intercept=fit_intercept, sparse=sparse, narrow=dataset.dtype != np.float64)
             exchange.shift = space.shift
             listener(FitStarted(n, p, grid.n_lambdas if grid.lambdas is None else grid.lambdas.size, form.reason, 0))
@@ -159,6 +154,31 @@ def fit_path(
                         tol=tol, listener=listener, loss=chosen)  # fmt: skip
         finally:
             place.close()
+
+
+def _statistics(dataset: Dataset, exchange: drive.Exchange, total: float) -> Statistics:
+    """Stored statistics, or those of one pass, which also looks at every value."""
+    if dataset.statistics is not None:
+        return dataset.statistics.scaled(1.0 / total)
+    found = exchange.ask(Moments())
+    assert isinstance(found, Statistics)
+    absent_rows = dataset.sample_weight is not None and not dataset.sample_weight.all()
+    if not dataset.validated and (absent_rows or not (np.isfinite(found.m2).all() and np.isfinite(found.max_abs).all())):
+        _refuse_not_finite(dataset)
+    if not np.isfinite(found.m2).all():
+        raise InputError(f"column {int(np.argmin(np.isfinite(found.m2)))} overflows float64 when squared: rescale it")
+    return found
+
+
+def _refuse_not_finite(dataset: Dataset) -> None:
+    """Name the first NaN or infinity."""
+    for i in range(dataset.row_bounds.size - 1):
+        for j in range(dataset.col_bounds.size - 1):
+            bad = dataset.tile(i, j).first_not_finite()
+            if bad is not None:
+                row, column = int(dataset.row_bounds[i]) + bad[0], int(dataset.col_bounds[j]) + bad[1]
+                name = f" ({dataset.feature_names[column]})" if dataset.feature_names else ""
+                raise InputError(f"X is NaN or infinite in row {row}, column {column}{name}: clean or impute it first")
 
 
 def _fit(
@@ -283,14 +303,6 @@ def _rows(dataset: Dataset) -> tuple[RowSpace, float]:
         return RowSpace(y, np.full(y.size, 1.0 / y.size)), float(y.size)
     total = float(np.sum(dataset.sample_weight))
     return RowSpace(y, dataset.sample_weight / total), total
-
-
-def _unit(s: Statistics, factor: float) -> Statistics:
-    """Statistics under weights scaled by a factor."""
-    return Statistics(
-        weight=s.weight * factor, mean=s.mean, m2=s.m2 * factor, max_abs=s.max_abs, cross_y=s.cross_y * factor,
-        y_mean=s.y_mean, y_m2=s.y_m2 * factor, n_rows=s.n_rows, nnz=s.nnz,
-    )  # fmt: skip
 
 
 def _penalty(

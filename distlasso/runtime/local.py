@@ -41,8 +41,11 @@ class RowSpace:
 class Runtime(Protocol):
     """Answers requests over all bundles of a plan; used as a context manager."""
 
+    def place(self, dataset: Dataset) -> Dataset:
+        """Put a dataset where the runtime can read it."""
+
     def open(self, dataset: Dataset, plan: Plan, rows: RowSpace) -> None:
-        """Prepare to answer requests about a dataset."""
+        """Prepare to answer requests about a dataset that was placed."""
 
     def run(self, request: Request, derivative: Floats | None = None) -> list[object]:
         """Answer a request, merged over all bundles."""
@@ -54,15 +57,31 @@ class Runtime(Protocol):
         """Let go of caches and workers."""
 
 
+class Tiled(Protocol):
+    """What has tiles: a Dataset, or a cache in front of one."""
+
+    @property
+    def row_bounds(self) -> Ints:
+        """Row bounds of the grid."""
+
+    @property
+    def col_bounds(self) -> Ints:
+        """Column bounds of the grid."""
+
+    def tile(self, i: int, j: int) -> Block:
+        """Tile of row range i and column range j."""
+
+
 @final
 @dataclass(frozen=True, slots=True)
 class BundleBand:
     """The tiles of one bundle, read one band of rows at a time."""
 
-    dataset: Dataset
+    dataset: Tiled
     bundle: Bundle
     rows: RowSpace
     derivative: Floats | None
+    first_row: int = 0  # of ``rows`` and ``derivative`` in the whole matrix
 
     @property
     def column_bounds(self) -> Ints:
@@ -75,7 +94,8 @@ class BundleBand:
         bounds, bundle = self.dataset.row_bounds, self.bundle
         for i in range(bundle.r0, bundle.r1):
             tiles = [self.dataset.tile(i, j) for j in range(bundle.c0, bundle.c1)]
-            rows = self.rows.slice(int(bounds[i]), int(bounds[i + 1]), self.derivative)
+            start, stop = int(bounds[i]) - self.first_row, int(bounds[i + 1]) - self.first_row
+            rows = self.rows.slice(start, stop, self.derivative)
             yield int(bounds[i] - bounds[bundle.r0]), tiles, rows
 
 
@@ -99,6 +119,10 @@ class Local:
     def __init__(self, threads: int = 1) -> None:
         self._threads = threads
         self._bytes = 0
+
+    def place(self, dataset: Dataset) -> Dataset:
+        """Everything is within reach of this process."""
+        return dataset
 
     def open(self, dataset: Dataset, plan: Plan, rows: RowSpace) -> None:
         """Prepare to answer requests about a dataset."""

@@ -1,0 +1,417 @@
+"""The Dask runtime: one task a worker thread and round, each answering a contiguous run of bundles. The only home of Dask.
+
+Workers hold nothing but caches: they open the store themselves, keep decoded tiles within a byte budget, and merge
+whole subtrees of the fixed merge tree, so that the bits do not depend on how many they are, which of them died, or who
+answered what. Tasks are pinned softly: a dead worker's task runs elsewhere. Read next: ``local.py`` (what a task does
+with a bundle), ``cache.py``.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import shutil
+import tempfile
+import time
+import uuid
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, final
+
+import dask.config
+import distributed
+import numpy as np
+from distributed.comm.core import CommClosedError
+from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
+
+import distlasso
+from distlasso.data.blocks import Block
+from distlasso.data.dataset import Dataset, InMemory
+from distlasso.data.ingest import ingest
+from distlasso.data.store import limit_threads, open_dataset
+from distlasso.errors import DistlassoError, InputError, SchedulerError
+from distlasso.queries import Request
+from distlasso.runtime.cache import TileCache
+from distlasso.runtime.local import BundleBand, RowSpace, answer_bundle, merge_answers
+from distlasso.runtime.plan import Bundle, MergeTree, Plan
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+_CONNECT_SECONDS = 5
+_WORKERS_SECONDS = 30
+_ATTEMPTS = 3
+_CACHE_SHARE = 0.4  # of a worker's memory limit; the rest is for scratch, answers and Dask itself
+_UNLIMITED = 2 << 30
+# Retried connections stall a gather for minutes after a worker has died; frozen workers must be noticed in a minute.
+_CONFIG = {
+    "distributed.comm.retry.count": 0,
+    "distributed.comm.timeouts.connect": f"{_CONNECT_SECONDS}s",
+    "distributed.scheduler.allowed-failures": 10,
+    "distributed.scheduler.worker-ttl": "60s",
+}
+_ONE_THREAD = {name: "1" for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")}
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Work of one task: neighbouring bundles, and the row quantities they need."""
+
+    fit: str
+    store: str
+    identity: str  # of the stored data; of the fit where the store has none
+    plan: Plan
+    bundles: tuple[Bundle, ...]
+    request: Request
+    rows: RowSpace | None  # None: the worker has seen them before
+    derivative: Floats | None
+    first_row: int
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a task returns: merged subtrees and the bytes of the tiles it visited; or that it lacks the rows."""
+
+    nodes: list[tuple[int, int, list[object]]]
+    nbytes: int
+    lacks_rows: bool = False
+
+
+@final
+class Cluster:
+    """Answers requests on the workers of a Dask cluster.
+
+    Parameters
+    ----------
+    client : distributed.Client, optional
+        A cluster that exists; it is used and never closed.
+    address : str, optional
+        Address of a scheduler, or the path of a scheduler file (``.json``).
+    n_workers : int, optional
+        Workers of an embedded local cluster; by default one a processor. Ignored with ``client`` or ``address``.
+    memory_limit : str or int
+        Memory of each embedded worker, as Dask writes it.
+
+    Raises
+    ------
+    SchedulerError
+        If the scheduler cannot be reached within seconds.
+    InputError
+        If ``client`` is not a synchronous ``distributed.Client``.
+    """
+
+    def __init__(
+        self, client: Any = None, *, address: str | None = None, n_workers: int | None = None,
+        memory_limit: str | int = "auto",
+    ) -> None:  # fmt: skip
+        if client is not None and not isinstance(client, distributed.Client):
+            raise InputError(f"client is a {type(client).__name__}, expected a distributed.Client")
+        if client is not None and client.asynchronous:
+            raise InputError("client is asynchronous: pass a synchronous distributed.Client")
+        if n_workers is not None and n_workers < 1:
+            raise InputError(f"n_workers={n_workers}: at least one worker is needed")
+        self._client, self._owns = client, client is None
+        self._address, self._n_workers, self._memory = address, n_workers, memory_limit
+        self._local: Any = None
+        self._temporary: str | None = None
+        self._bytes = 0
+        self._rounds = itertools.count()
+        if address is not None:
+            self._client = _connect(address)
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.shutdown()
+
+    @property
+    def dashboard_link(self) -> str:
+        """Address of the scheduler's dashboard."""
+        self.start()
+        return str(self._client.dashboard_link)
+
+    def start(self) -> None:
+        """Start the embedded cluster, if it is wanted and not running."""
+        if self._client is not None:
+            return
+        workers = self._n_workers or os.cpu_count() or 1
+        dask.config.set(_CONFIG)
+        environment = dask.config.get("distributed.nanny.pre-spawn-environ", {}) | _ONE_THREAD
+        dask.config.set({"distributed.nanny.pre-spawn-environ": environment})
+        try:
+            self._local = distributed.LocalCluster(
+                n_workers=workers, threads_per_worker=1, processes=True, memory_limit=self._memory,
+                host="127.0.0.1", dashboard_address="127.0.0.1:0",
+            )  # fmt: skip
+            self._client = distributed.Client(self._local)
+        except (OSError, RuntimeError, TimeoutError) as error:
+            raise SchedulerError(f"the local cluster of {workers} workers did not start: {error}") from error
+
+    def shutdown(self) -> None:
+        """Close what this object has started."""
+        if self._client is not None and self._owns:
+            self._client.close()
+            if self._local is not None:
+                self._local.close()
+            self._client = self._local = None
+
+    def place(self, dataset: Dataset) -> Dataset:
+        """Put arrays of this process where the workers can read them.
+
+        Workers of this machine reach them through a temporary store; those of another machine cannot see it.
+        """
+        self._borrowed = self._client is not None
+        if dataset.locator() is not None:
+            return dataset
+        self.start()
+        if not isinstance(getattr(self._client, "cluster", None), distributed.LocalCluster):
+            raise InputError(
+                'arrays in this process cannot be read by the workers: write them with dl.ingest((X, y), "data.zarr") to '
+                "a place that the workers see, and pass the dataset"
+            )
+        self._temporary = tempfile.mkdtemp(prefix="distlasso-")
+        assert isinstance(dataset.reader, InMemory)
+        rows, columns = (int(np.diff(bounds).max()) for bounds in (dataset.row_bounds, dataset.col_bounds))
+        store = ingest((dataset.reader.matrix, dataset.y), Path(self._temporary) / "data.zarr",
+                       encoding=dataset.encoding, chunks=(rows, columns))  # fmt: skip
+        placed = replace(store, feature_names=dataset.feature_names)
+        return placed.with_target(None, dataset.sample_weight, dataset.offset)
+
+    def open(self, dataset: Dataset, plan: Plan, rows: RowSpace) -> None:
+        """Prepare to answer requests about a dataset in a store."""
+        self.start()
+        self._plan, self._rows, self._bytes = plan, rows, 0
+        self._fit = uuid.uuid4().hex[:8]
+        self._seen: set[tuple[str, int, int]] = set()
+        self._row_bounds = dataset.row_bounds
+        self._check_versions()
+        self._store, self._identity = dataset.locator(), dataset.fingerprint or self._fit
+
+    def run(self, request: Request, derivative: Floats | None = None) -> list[object]:
+        """Answer a request, merged over all bundles."""
+        tree = MergeTree(len(self._plan.bundles), lambda a, b: merge_answers(request, self._plan.axis, a, b))
+        number = next(self._rounds)
+        pending = self._submit(self._shares(), request, derivative, number, 0)
+        for attempt in range(1, _ATTEMPTS * 2 + 1):
+            failed = self._collect(pending, tree)
+            if not failed:
+                return tree.result()
+            pending = self._submit(failed, request, derivative, number, attempt)
+        raise SchedulerError(
+            f"bundles {[b.index for share in failed for b in share[1]][:8]} killed the workers that took them, "
+            f"{_ATTEMPTS} times over: look at the workers' logs, or give them more memory"
+        )
+
+    def bytes_read(self) -> int:
+        """Decoded bytes of all tiles visited so far."""
+        return self._bytes
+
+    def close(self) -> None:
+        """Let go of caches; an embedded cluster that ``open`` started is shut down."""
+        if self._temporary is not None:
+            shutil.rmtree(self._temporary, ignore_errors=True)
+            self._temporary = None
+        if not self._borrowed:
+            self.shutdown()
+
+    def _workers(self) -> list[str]:
+        """Addresses of the workers, each as often as it has threads."""
+        for wait in (False, True):
+            if wait:
+                try:
+                    self._client.wait_for_workers(1, timeout=_WORKERS_SECONDS)
+                except (TimeoutError, OSError) as error:
+                    raise SchedulerError(f"no worker joined within {_WORKERS_SECONDS} s: start at least one") from error
+            try:
+                found = self._client.scheduler_info(n_workers=-1)["workers"]
+            except (OSError, CommClosedError) as error:
+                raise SchedulerError("the scheduler is gone: start it again and repeat the fit") from error
+            if found:
+                return [address for address in sorted(found) for _ in range(found[address]["nthreads"])]
+        raise SchedulerError("the cluster has no workers: start at least one")
+
+    def _shares(self) -> list[tuple[str, tuple[Bundle, ...]]]:
+        """Contiguous runs of bundles, one a worker thread; the same worker gets the same run in every round."""
+        workers, bundles = self._workers(), self._plan.bundles
+        count = min(len(workers), len(bundles))
+        cuts = [len(bundles) * k // count for k in range(count + 1)]
+        return [(workers[k], bundles[cuts[k] : cuts[k + 1]]) for k in range(count)]
+
+    def _submit(
+        self, shares: list[tuple[str, tuple[Bundle, ...]]], request: Request, derivative: Floats | None, number: int,
+        attempt: int,
+    ) -> dict[Any, tuple[str, tuple[Bundle, ...]]]:  # fmt: skip
+        name = "-".join(type(query).__name__.lower() for query in request.queries)
+        pending = {}
+        for k, (worker, bundles) in enumerate(shares):
+            run = self._run_of(worker, bundles, request, derivative, attempt)
+            key = f"dl-{name}-{self._fit}-{number}-{attempt}-{k}"
+            # A large argument inside a task graph is copied several times; as data of its own it is not.
+            payload = self._client.scatter(run, workers=[worker], hash=False) if _is_large(run) else run
+            future = self._client.submit(
+                answer_run, payload, key=key, workers=[worker], allow_other_workers=True, retries=2, pure=False
+            )
+            pending[future] = (worker, bundles)
+        return pending
+
+    def _run_of(
+        self, worker: str, bundles: tuple[Bundle, ...], request: Request, derivative: Floats | None, attempt: int
+    ) -> Run:
+        """Cut out what one task needs; the rows go along the first time, and whenever the task was tried before."""
+        first, last = int(self._row_bounds[bundles[0].r0]), int(self._row_bounds[bundles[-1].r1])
+        seen = (worker, bundles[0].index, bundles[-1].index)
+        rows = None
+        if attempt or seen not in self._seen:
+            rows = RowSpace(self._rows.y[first:last], self._rows.weight[first:last])
+            self._seen.add(seen)
+        own = None if derivative is None else derivative[first:last]
+        return Run(self._fit, str(self._store), self._identity, self._plan, bundles, request, rows, own, first)
+
+    def _collect(self, pending: dict[Any, tuple[str, tuple[Bundle, ...]]], tree: MergeTree) -> list[Any]:
+        """Merge answers as they come in; return the shares that must be asked again."""
+        again = []
+        for future in distributed.as_completed(list(pending)):
+            try:
+                answer: Answer = future.result()
+            except DistlassoError:
+                raise
+            except (distributed.scheduler.KilledWorker, distributed.client.FutureCancelledError):
+                again.append(pending[future])
+                continue
+            except (OSError, CommClosedError) as error:
+                if self._client.status != "running":
+                    raise SchedulerError("the scheduler is gone: start it again and repeat the fit") from error
+                again.append(pending[future])
+                continue
+            if answer.lacks_rows:
+                again.append(pending[future])
+                continue
+            self._bytes += answer.nbytes
+            for level, position, partial in answer.nodes:
+                tree.add(level, position, partial)
+        return again
+
+    def _check_versions(self) -> None:
+        try:
+            self._workers()
+            found = self._client.run(_version)
+        except SchedulerError:
+            raise
+        except Exception as error:  # what a worker raises while it unpickles can be anything
+            raise SchedulerError(f"a worker cannot import distlasso {distlasso.__version__}: {error}") from error
+        for worker, version in found.items():
+            if version != distlasso.__version__:
+                raise SchedulerError(
+                    f"worker {worker} has distlasso {version}, this process {distlasso.__version__}: install one version"
+                )
+
+
+@dataclass(slots=True)
+class _Worker:
+    """What a worker process keeps between tasks: caches, all of which can be rebuilt."""
+
+    tiles: TileCache
+    datasets: dict[tuple[str, str], Dataset] = field(default_factory=dict)
+    rows: dict[tuple[str, int, int], RowSpace] = field(default_factory=dict)
+
+
+_STATE: list[_Worker] = []
+
+
+@dataclass(frozen=True, slots=True)
+class _Cached:
+    """A dataset behind the cache of tiles; counts the bytes that are visited."""
+
+    dataset: Dataset
+    identity: str
+    tiles: TileCache
+    visited: list[int]
+
+    @property
+    def row_bounds(self) -> Ints:
+        """Row bounds of the grid."""
+        return self.dataset.row_bounds
+
+    @property
+    def col_bounds(self) -> Ints:
+        """Column bounds of the grid."""
+        return self.dataset.col_bounds
+
+    def tile(self, i: int, j: int) -> Block:
+        """Tile of row range i and column range j."""
+        key = (self.dataset.path, self.identity, i, j)
+        tile = self.tiles.get(key, lambda: self.dataset.tile(i, j))
+        self.visited[0] += tile.nbytes
+        return tile
+
+
+def answer_run(run: Run) -> Answer:
+    """Answer a run of bundles; this is what a task on a worker does."""
+    state = _state()
+    key = (run.fit, run.bundles[0].index, run.bundles[-1].index)
+    rows = run.rows if run.rows is not None else state.rows.get(key)
+    if rows is None:
+        return Answer([], 0, lacks_rows=True)
+    if run.rows is not None:
+        for old in [k for k in state.rows if k[0] != run.fit]:
+            state.rows.pop(old, None)
+        state.rows[key] = rows
+    place = (run.store, run.identity)
+    if place not in state.datasets:
+        state.datasets[place] = open_dataset(run.store)
+    data = _Cached(state.datasets[place], run.identity, state.tiles, [0])
+    tree = MergeTree(len(run.plan.bundles), lambda a, b: merge_answers(run.request, run.plan.axis, a, b))
+    with threadpool_limits(1, "blas"):
+        for bundle in run.bundles:
+            band = BundleBand(data, bundle, rows, run.derivative, run.first_row)
+            tree.add(0, bundle.index, answer_bundle(band, run.request))
+    return Answer(tree.nodes(), data.visited[0])
+
+
+def _state() -> _Worker:
+    if not _STATE:
+        limit, threads = None, 1
+        try:
+            worker = distributed.get_worker()
+            limit, threads = worker.memory_manager.memory_limit, worker.state.nthreads
+        except ValueError:
+            pass
+        limit_threads(threads)
+        _STATE.append(_Worker(TileCache(int(_CACHE_SHARE * (limit or _UNLIMITED)))))
+    return _STATE[0]
+
+
+def _version() -> str:
+    return distlasso.__version__
+
+
+def _is_large(run: Run) -> bool:
+    models = run.request.models
+    arrays = [run.derivative, None if models is None else models.coef, None if run.rows is None else run.rows.y]
+    return sum(0 if a is None else a.nbytes for a in arrays) > 1 << 20
+
+
+def _connect(address: str) -> Any:
+    """Connect to a scheduler, or say within seconds that it is not there."""
+    options: dict[str, Any] = {"address": address}
+    if address.endswith(".json"):
+        try:
+            options = {"address": json.loads(Path(address).read_text())["address"]}
+        except (OSError, ValueError, KeyError) as error:
+            raise SchedulerError(f"{address} is not a scheduler file that can be read: {error}") from error
+    dask.config.set(_CONFIG)
+    started = time.perf_counter()
+    try:
+        return distributed.Client(**options, timeout=_CONNECT_SECONDS, set_as_default=False)
+    except (OSError, TimeoutError, ValueError, TypeError) as error:
+        seconds = time.perf_counter() - started
+        raise SchedulerError(
+            f"no Dask scheduler answered at {options['address']} within {seconds:.0f} s: check the address and that it runs"
+        ) from error
