@@ -115,7 +115,7 @@ def fetch_free(columns: Ints, space: Space, exchange: Exchange, weight: Floats) 
     return Free(columns, partial.gradient - np.outer(space.remainder, partial.total))
 
 
-def fit(task: Task, lambdas: Floats, lam_max: float, listener: Listener, form: str) -> tuple[Solutions, frozenset[int]]:
+def fit(task: Task, lambdas: Floats, lam_max: float, listener: Listener, form: str) -> Solutions:
     """Fit a descending path of lambdas; every accepted solution carries its gap relative to D0."""
     solutions = Solutions()
     strength = task.penalty.strength(null_gradient(task))
@@ -139,7 +139,7 @@ def fit(task: Task, lambdas: Floats, lam_max: float, listener: Listener, form: s
             last = len(solutions.gap) - 1
             listener(BatchVerified(last + 1, lambdas.size, float(lambdas[last]), float(certified.gaps.max()),
                                    solutions.coef[-1].nnz, strong.columns.size))  # fmt: skip
-    return solutions, state.not_converged
+    return solutions
 
 
 def _empty_strong(task: Task) -> Strong:

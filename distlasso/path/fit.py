@@ -201,7 +201,7 @@ def _fit(
         return _null(dataset, space, grid.lambdas, tol, l1_ratio, standardize, exchange, form, started, loss)
     lam_max = float(np.max(penalty.strength(drive.null_gradient(task))[keep], initial=0.0))
     lambdas = grid.lambdas if grid.lambdas is not None else _geometric(grid, lam_max, n, p)
-    solutions, not_converged = drive.fit(task, lambdas, lam_max, listener, form.kind)
+    solutions = drive.fit(task, lambdas, lam_max, listener, form.kind)
     gap = np.array(solutions.gap)
     converged = gap <= tol
     if not converged.all():
@@ -220,6 +220,7 @@ def _fit(
         feature_names=dataset.feature_names, passes=exchange.passes, rounds=exchange.rounds,
         bytes_read=exchange.runtime.bytes_read(), seconds=seconds, peak_bytes=_peak_bytes(), loss=loss.name,
         l1_ratio=l1_ratio, standardize=standardize, tol=tol, solver=f"bcd: {form.reason}", complete=True,
+        null_deviance=space.d0,
     )  # fmt: skip
 
 
@@ -235,6 +236,7 @@ def _null(
         passes=exchange.passes, rounds=exchange.rounds, bytes_read=exchange.runtime.bytes_read(),
         seconds=time.perf_counter() - started, peak_bytes=_peak_bytes(), loss=loss.name, l1_ratio=l1_ratio,
         standardize=standardize, tol=tol, solver=f"bcd: {form.reason}", complete=True,
+        null_deviance=space.d0,
     )  # fmt: skip
 
 

@@ -56,6 +56,12 @@ class Path:
         Decoded bytes of blocks visited; peak resident memory of this process in bytes.
     seconds : float
         Wall time.
+    loss, l1_ratio, standardize, tol, solver
+        Options of the fit; ``solver`` says what was chosen and why.
+    complete : bool
+        Whether every lambda asked for is there.
+    null_deviance : float
+        Half the null deviance per weight, D0: what gaps are relative to.
     """
 
     lambdas: Floats
@@ -78,6 +84,7 @@ class Path:
     tol: float
     solver: str
     complete: bool
+    null_deviance: float
 
     @property
     def n_active(self) -> Ints:
@@ -169,7 +176,7 @@ class Path:
 _ARRAYS = ("lambdas", "intercept", "gap", "deviance_ratio", "converged", "dropped")
 _SCALARS = (
     "certificate", "passes", "rounds", "bytes_read", "seconds", "peak_bytes", "loss", "l1_ratio",
-    "standardize", "tol", "solver", "complete",
+    "standardize", "tol", "solver", "complete", "null_deviance",
 )  # fmt: skip
 
 
