@@ -5,8 +5,6 @@ Read next: ``coordinator/drive.py``.
 
 from __future__ import annotations
 
-import resource
-import sys
 import time
 import warnings
 from collections.abc import Mapping
@@ -19,13 +17,15 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from distlasso.coordinator import drive
-from distlasso.coordinator.form import Form, choose
+from distlasso.coordinator.form import Form
 from distlasso.coordinator.space import Space, centre
 from distlasso.data.dataset import Dataset
 from distlasso.data.statistics import Statistics
 from distlasso.errors import CertificateWarning, InputError
 from distlasso.events import FitFinished, FitStarted, Listener, ignore
 from distlasso.losses import LOSSES, Loss
+from distlasso.path.memory import peak_bytes, resident_bytes
+from distlasso.path.plan import project
 from distlasso.path.result import Path
 from distlasso.penalties import ElasticNet
 from distlasso.queries import Moments
@@ -135,11 +135,12 @@ def fit_path(
     grid = _Grid(_explicit(lambdas), n_lambdas, lambda_min_ratio)
     n, p = dataset.shape
     sparse = dataset.encoding != "dense"
-    form = choose(n, p, sparse=sparse, nnz=dataset.nnz)
     place = _runtime(runtime, client)
     with threadpool_limits(1, "blas"):
         try:
             dataset = place.place(dataset)
+            projection = project(dataset)
+            form = projection.form
             by_columns = form.kind == "residual" and dataset.row_bounds.size == 2 and dataset.col_bounds.size > 2
             plan = plan_bundles(dataset.row_bounds, dataset.col_bounds, by_columns=by_columns)
             rows, total = _rows(dataset)
@@ -148,7 +149,9 @@ def fit_path(
             statistics = _statistics(dataset, exchange, total)
             space = centre(statistics, intercept=fit_intercept, sparse=sparse, narrow=dataset.dtype != np.float64)
             exchange.shift = space.shift
-            listener(FitStarted(n, p, grid.n_lambdas if grid.lambdas is None else grid.lambdas.size, form.reason, 0))
+            planned = resident_bytes() + projection.coordinator_bytes + place.tiles_at_once() * projection.tile_bytes
+            n_lambdas = grid.n_lambdas if grid.lambdas is None else grid.lambdas.size
+            listener(FitStarted(n, p, n_lambdas, form.reason, planned))
             return _fit(dataset, space, grid, exchange, form, rows, by_columns, started,
                         l1_ratio=l1_ratio, factors=penalty_factors, bounds=bounds, standardize=standardize,
                         tol=tol, listener=listener, loss=chosen)  # fmt: skip
@@ -218,7 +221,7 @@ def _fit(
         deviance_ratio=1.0 - np.array(solutions.rr) / space.yy, converged=converged,
         certificate=task.certificate, dropped=np.flatnonzero(space.constant),
         feature_names=dataset.feature_names, passes=exchange.passes, rounds=exchange.rounds,
-        bytes_read=exchange.runtime.bytes_read(), seconds=seconds, peak_bytes=_peak_bytes(), loss=loss.name,
+        bytes_read=exchange.runtime.bytes_read(), seconds=seconds, peak_bytes=peak_bytes(), loss=loss.name,
         l1_ratio=l1_ratio, standardize=standardize, tol=tol, solver=f"bcd: {form.reason}", complete=True,
         null_deviance=space.d0,
     )  # fmt: skip
@@ -234,7 +237,7 @@ def _null(
         gap=np.zeros(k), deviance_ratio=np.zeros(k), converged=np.ones(k, dtype=np.bool_),
         certificate="constant target", dropped=np.flatnonzero(space.constant), feature_names=dataset.feature_names,
         passes=exchange.passes, rounds=exchange.rounds, bytes_read=exchange.runtime.bytes_read(),
-        seconds=time.perf_counter() - started, peak_bytes=_peak_bytes(), loss=loss.name, l1_ratio=l1_ratio,
+        seconds=time.perf_counter() - started, peak_bytes=peak_bytes(), loss=loss.name, l1_ratio=l1_ratio,
         standardize=standardize, tol=tol, solver=f"bcd: {form.reason}", complete=True,
         null_deviance=space.d0,
     )  # fmt: skip
@@ -339,8 +342,3 @@ def _runtime(runtime: str | Runtime | None, client: Any) -> Runtime:
         raise InputError(f"runtime={name!r} is not known: use 'serial', 'threads' or 'dask'")
     local: Runtime = choices[name]()
     return local
-
-
-def _peak_bytes() -> int:
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return int(peak if sys.platform == "darwin" else peak * 1024)

@@ -166,6 +166,16 @@ class Path:
         finally:
             shutil.rmtree(wip, ignore_errors=True)
 
+    def summary(self) -> dict[str, Any]:
+        """Sizes, costs and the worst gap, as plain values."""
+        return {
+            "lambdas": int(self.lambdas.size), "lambda_max": float(self.lambdas[0]), "lambda_min": float(self.lambdas[-1]),
+            "active": int(self.n_active[-1]), "deviance_ratio": float(self.deviance_ratio[-1]),
+            "largest_gap": float(self.gap.max()), "converged": bool(self.converged.all()), "certificate": self.certificate,
+            "dropped": int(self.dropped.size), "passes": self.passes, "rounds": self.rounds,
+            "bytes_read": self.bytes_read, "seconds": self.seconds, "peak_bytes": self.peak_bytes, "solver": self.solver,
+        }  # fmt: skip
+
     def plot(self, file: str | os.PathLike[str] | None = None) -> Any:
         """Draw coefficients against lambda; return the matplotlib figure, saved to ``file`` if given."""
         from distlasso.plots import plot_path

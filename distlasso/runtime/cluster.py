@@ -213,6 +213,10 @@ class Cluster:
         """Decoded bytes of all tiles visited so far."""
         return self._bytes
 
+    def tiles_at_once(self) -> int:
+        """None: the workers do, within their own limits."""
+        return 0
+
     def close(self) -> None:
         """Let go of caches; an embedded cluster that ``open`` started is shut down."""
         if self._temporary is not None:

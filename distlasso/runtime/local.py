@@ -53,6 +53,9 @@ class Runtime(Protocol):
     def bytes_read(self) -> int:
         """Decoded bytes of all tiles visited so far."""
 
+    def tiles_at_once(self) -> int:
+        """Tiles that this process decodes at the same time."""
+
     def close(self) -> None:
         """Let go of caches and workers."""
 
@@ -150,6 +153,10 @@ class Local:
     def bytes_read(self) -> int:
         """Decoded bytes of all tiles visited so far."""
         return self._bytes
+
+    def tiles_at_once(self) -> int:
+        """One a thread, with its scratch."""
+        return 2 * self._threads
 
     def close(self) -> None:
         """Nothing is held."""

@@ -20,6 +20,7 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 _RIDGE = 1e-5  # relative to the diagonal: ten times the rounding of float32
+MAX_FACTOR = 8192  # columns: a factor of more takes longer than the iterations it saves, and 800 MB
 _MANY = 16  # iterations after which a new factor pays for itself
 _SMALL = 256  # below this a factor costs less than one iteration saved
 _FLAT = 1e-12  # curvature along a direction, relative to that of its columns, that is rounding only
@@ -79,11 +80,13 @@ class Newton:
         return step
 
     def _renew(self, form: Quadratic, support: Ints, names: Ints, l2: Floats) -> None:
+        self._factor = None
+        if support.size > MAX_FACTOR:
+            return
         gram = form.gram(support)
         gram[np.diag_indices_from(gram)] += (l2 + _RIDGE * (form.curvature[support] + l2)).astype(np.float32)
         factor, failed = spotrf(gram, lower=0, overwrite_a=1, clean=0)
         self._position[:] = -1
-        self._factor = None
         if failed == 0:
             self._factor = factor
             self._position[names] = np.arange(names.size)
