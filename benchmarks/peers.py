@@ -201,9 +201,9 @@ PROGRAMS = [
     Program("distlasso", "distlasso", "distlasso", "distlasso:fit_path", _DISTLASSO, (1e-6, 1e-7, 1e-8), distlasso_path),
     Program("scikit-learn Gram", *_SK, {"W1": "C"}, _SKLEARN, sklearn_gram),
     Program("scikit-learn dense", *_SK, {"W2": "F", "W6": "F-float32"}, _SKLEARN, sklearn_dense),
-    Program("scikit-learn sparse", *_SK, {w: "csc" for w in ("W3", "F", "F-long")}, _SKLEARN, sklearn_sparse),
+    Program("scikit-learn sparse", *_SK, dict.fromkeys(("W3", "F", "F-long"), "csc"), _SKLEARN, sklearn_sparse),
     Program("adelie cov", *_AD, {"W1": "C"}, _ADELIE, adelie_cov),
     Program("adelie dense", *_AD, {"W2": "F", "W4": "F"}, _ADELIE, adelie_dense),
-    Program("adelie sparse", *_AD, {w: "csc" for w in ("W3", "W5", "F", "F-long")}, _ADELIE, adelie_sparse),
+    Program("adelie sparse", *_AD, dict.fromkeys(("W3", "W5", "F", "F-long"), "csc"), _ADELIE, adelie_sparse),
     Program("adelie snp", *_AD, {"W6": "F"}, _ADELIE, adelie_snp),
 ]

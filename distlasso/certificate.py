@@ -36,7 +36,7 @@ class Free:
     def step(self, u: Floats) -> Floats:
         """Newton step of the unpenalised coefficients at gradient ``u``; exact for squared loss."""
         gram = self.cross[self.columns]
-        solution: Floats = np.linalg.lstsq(gram, u[self.columns], rcond=1e-13)[0]
+        solution = np.asarray(np.linalg.lstsq(gram, u[self.columns], rcond=1e-13)[0], dtype=np.float64)
         return solution
 
 

@@ -48,7 +48,7 @@ class Bounds4(NamedTuple):
 
     def is_free(self) -> NDArray[np.bool_]:
         """Which coefficients carry no penalty and no bound at all."""
-        return (self.l1 == 0) & (self.l2 == 0) & np.isinf(self.low) & np.isinf(self.high)
+        return np.asarray((self.l1 == 0) & (self.l2 == 0) & np.isinf(self.low) & np.isinf(self.high))
 
 
 @final

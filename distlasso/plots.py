@@ -79,7 +79,8 @@ def _draw_coefficients(axes: Any, path: Path, top: int) -> None:
         axes.set_xscale("log")
     axes.invert_xaxis()
     axes.set_ylabel("coefficient")
-    axes.set_title(f"{path.coef.shape[1]:,} features, {path.lambdas.size} lambdas, largest gap {path.gap.max():.1e}", loc="left")
+    sizes = f"{path.coef.shape[1]:,} features, {path.lambdas.size} lambdas"
+    axes.set_title(f"{sizes}, largest gap {path.gap.max():.1e}", loc="left")
     _label_ends(axes, path, named, coef)
 
 

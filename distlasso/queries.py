@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Protocol, final
+from typing import Any, Protocol, final
 
 import numpy as np
 import scipy.sparse as sp
@@ -22,7 +22,7 @@ from distlasso.losses import Loss
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
-Columns = NDArray[np.generic] | sp.csc_array
+Columns = Any  # NDArray in the stored dtype, or csc_array of float64
 
 _PIECE = 4096  # rows densified at a time when tiles of several column ranges meet in one Gram
 

@@ -165,7 +165,7 @@ def _residual_form(task: Task, columns: Ints, X: object) -> Quadratic:
     centre, curvature = space.centre[columns], space.curvature[columns]
     if sp.issparse(X):
         return SparseForm(sp.csc_array(X), centre, curvature, task.weight, y)
-    return DenseForm(np.asfortranarray(X), centre, curvature, task.weight, y)  # type: ignore[arg-type]
+    return DenseForm(np.asfortranarray(X), centre, curvature, task.weight, y)
 
 
 def _admit(task: Task, strong: Strong, admit: Ints) -> Strong:

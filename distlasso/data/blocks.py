@@ -82,7 +82,7 @@ class DenseBlock:
 
     def gradient(self, d: Floats, shift: Floats) -> Floats:
         if self._X.dtype == np.float64 and not shift.any():
-            return np.asarray(self._X.T @ d)
+            return np.asarray(self._X.T.astype(np.float64, copy=False) @ d)
         out = np.zeros((self.shape[1], d.shape[1]))
         for rows, part, scratch in self._widened(shift):
             out[part] += scratch.T @ d[rows]
@@ -178,7 +178,8 @@ class _SparseBlock:
         mean /= total or 1.0
         second(*self._parts, weight, deviation, mean, m2, cross)
         # The entries that are not stored are zeros: each contributes (0 - mean)^2.
-        m2 += np.maximum(total - stored, 0.0) * mean * mean
+        with np.errstate(invalid="ignore"):  # infinite means are found by who asked
+            m2 += np.maximum(total - stored, 0.0) * mean * mean
         return Statistics(
             total, mean, m2, max_abs, cross, y_mean, y_m2, int(np.count_nonzero(weight)), int(self._data.size)
         )

@@ -243,7 +243,7 @@ class _Writer:
         else:
             statistics[-1] = merge(statistics[-1], found)
         for values in (y, weight, *((X.data, X.indices, X.indptr) if sp.issparse(X) else (X,))):
-            digest.update(np.ascontiguousarray(values))
+            digest.update(np.ascontiguousarray(values).tobytes())
         self.progress.digests.append(digest.hexdigest())
         return block.nbytes
 
@@ -253,7 +253,8 @@ class _Writer:
         row, column = r0 + bad[0], c0 + bad[1]
         names = self.source.feature_names
         name = f" ({names[column]})" if names else ""
-        raise InputError(f"X is NaN or infinite in row {row}, column {column}{name}: clean it, or ingest with missing='mean' or 'drop'")
+        advice = "clean it, or ingest with missing='mean' or 'drop'"
+        raise InputError(f"X is NaN or infinite in row {row}, column {column}{name}: {advice}")
 
     def _put(self, X: Any, r0: int, r1: int, c0: int, c1: int) -> None:
         if self.layout.encoding == "dense":
@@ -282,6 +283,9 @@ class _Writer:
         statistics = hstack(self.progress.statistics)
         if statistics.weight <= 0:
             raise InputError("sample_weight is zero in every row: give at least one row a positive weight")
+        if self.layout.encoding != "dense":
+            for name in ("data", "indices"):  # a dense source announces its zeros too
+                self.group["X"][name].resize((self.progress.entries,))
         fingerprint = hashlib.blake2b("".join(self.progress.digests).encode(), digest_size=16).hexdigest()
         if self.source.feature_names is not None:
             if "feature_names" in self.group:

@@ -153,7 +153,7 @@ class ArraySource:
         """Hash of shape, dtype, rows' values, and a sample of X."""
         digest = hashlib.blake2b(repr((self.shape, self.dtype.str, self.nnz)).encode(), digest_size=16)
         for values in (self._y, self._weight, self._offset):
-            digest.update(b"none" if values is None else np.ascontiguousarray(values))
+            digest.update(b"none" if values is None else values.tobytes())
         step = max(1, self.shape[0] // 64)
         for i in range(0, self.shape[0], step):
             row = self._X[[i]].toarray() if self.sparse else self._X[i]
@@ -291,7 +291,7 @@ def _mean_filled(matrix: Any) -> Any:
     holes = np.isnan(filled)
     if holes.all(axis=0).any():
         raise InputError(f"column {int(np.argmax(holes.all(axis=0)))} has no value at all: drop it")
-    means = np.nanmean(filled, axis=0, dtype=np.float64)
+    means = np.asarray(np.nanmean(filled, axis=0, dtype=np.float64))
     filled[holes] = means[np.nonzero(holes)[1]]
     return filled
 

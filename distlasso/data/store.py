@@ -195,7 +195,7 @@ def _sparse(name: str, group: Any, grid: dict[str, Any], strict: bool) -> dict[s
     if kind is None:
         given = group.attrs.get("encoding-type")
         raise StoreError(f"{name}: X has encoding-type {given!r}, expected one of {', '.join(_SPARSE)}")
-    n, p = (int(size) for size in group.attrs["shape"])  # type: ignore[union-attr]
+    n, p = (int(size) for size in group.attrs["shape"])
     data, indices, indptr_array = group["data"], group["indices"], group["indptr"]
     indptr = read_array(indptr_array, (slice(None),), strict=strict).astype(np.int64)
     major = n if kind == "csr" else p
@@ -290,7 +290,7 @@ def _statistics(group: Any, p: int, fingerprint: str) -> Statistics | None:
     own = group.get("statistics")
     if own is None or own.attrs.get("fingerprint") != fingerprint:
         return None
-    arrays = {name: read_array(own[name], (slice(None),), strict=True) for name in ARRAYS}
+    arrays: dict[str, Any] = {name: read_array(own[name], (slice(None),), strict=True) for name in ARRAYS}
     if any(values.shape != (p,) for values in arrays.values()):
         raise StoreError(f"{own.store_path}: statistics of another number of columns than X has")
     return Statistics(**arrays, **{name: own.attrs[name] for name in SCALARS})

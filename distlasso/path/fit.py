@@ -286,10 +286,7 @@ def _geometric(grid: _Grid, lam_max: float, n: int, p: int) -> Floats:
 
 def _dataset(data: Any, y: Any, sample_weight: Any, offset: Any) -> Dataset:
     if isinstance(data, Dataset):
-        if y is None and sample_weight is None and offset is None:
-            dataset = data
-        else:
-            dataset = data.with_target(y, sample_weight, offset)
+        dataset = data.with_target(y, sample_weight, offset)
     else:
         if y is None:
             raise InputError("y is missing: pass the target, or a Dataset that stores one")

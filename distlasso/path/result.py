@@ -89,7 +89,7 @@ class Path:
     @property
     def n_active(self) -> Ints:
         """Nonzero coefficients at each lambda, int64 [k]."""
-        return np.diff(self.coef.indptr).astype(np.int64)
+        return np.asarray(np.diff(self.coef.indptr), dtype=np.int64)
 
     def at(self, lam: float) -> tuple[Floats, float]:
         """Coefficients float64 [p] and intercept at ``lam``, linearly interpolated between grid points.

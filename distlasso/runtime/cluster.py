@@ -53,7 +53,7 @@ _CONFIG = {
     "distributed.scheduler.allowed-failures": 10,
     "distributed.scheduler.worker-ttl": "60s",
 }
-_ONE_THREAD = {name: "1" for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")}
+_ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"), "1")
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +113,8 @@ class Cluster:
             raise InputError("client is asynchronous: pass a synchronous distributed.Client")
         if n_workers is not None and n_workers < 1:
             raise InputError(f"n_workers={n_workers}: at least one worker is needed")
-        self._client, self._owns = client, client is None
+        self._client: Any = client
+        self._owns = client is None
         self._address, self._n_workers, self._memory = address, n_workers, memory_limit
         self._local: Any = None
         self._temporary: str | None = None

@@ -1,0 +1,102 @@
+"""Bad input ends in one line that names the culprit, and never in a number."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+
+import distlasso as dl
+
+rng = np.random.default_rng(0)
+X, Y = rng.standard_normal((50, 8)), rng.standard_normal(50)
+
+
+def put(value: float, row: int, column: int) -> Any:
+    bad = X.copy()
+    bad[row, column] = value
+    return bad
+
+
+CASES: list[tuple[str, Any, Any, dict[str, Any], str]] = [
+    ("NaN in X", put(np.nan, 17, 3), Y, {}, "row 17, column 3"),
+    ("inf in X", put(np.inf, 0, 7), Y, {}, "row 0, column 7"),
+    ("NaN in sparse X", sp.csr_array(put(np.nan, 17, 3)), Y, {}, "row 17, column 3"),
+    ("inf in CSC X", sp.csc_array(put(-np.inf, 49, 0)), Y, {}, "row 49, column 0"),
+    ("NaN in a row of weight 0", put(np.nan, 17, 3), Y, {"sample_weight": np.arange(50) != 17}, "row 17, column 3"),
+    ("overflow", X * 1e200, Y, {}, "overflows"),
+    ("NaN in y", X, np.where(np.arange(50) == 9, np.nan, Y), {}, "y has nan in row 9"),
+    ("text in y", X, np.array(["a"] * 50), {}, "y is not numeric"),
+    ("short y", X, Y[:-1], {}, "49 values for 50 rows"),
+    ("no y", X, None, {}, "y is missing"),
+    ("two targets", X, np.column_stack([Y, Y]), {}, "shape"),
+    ("empty X", X[:0], Y[:0], {}, "empty"),
+    ("no columns", X[:, :0], Y, {}, "empty"),
+    ("text in X", np.array([["a", "b"]] * 50), Y, {}, "expected real numbers"),
+    ("complex X", X.astype(complex), Y, {}, "expected real numbers"),
+    ("three dimensions", X[:, :, None], Y, {}, "expected rows x columns"),
+    ("negative weight", X, Y, {"sample_weight": np.where(np.arange(50) == 4, -1.0, 1.0)}, "row 4"),
+    ("zero weights", X, Y, {"sample_weight": np.zeros(50)}, "zero in every row"),
+    ("short weights", X, Y, {"sample_weight": np.ones(3)}, "3 values for 50 rows"),
+    ("NaN offset", X, Y, {"offset": np.full(50, np.nan)}, "offset has nan"),
+    ("constant target", X, np.ones(50), {}, "constant target"),
+    ("no lambdas", X, Y, {"lambdas": []}, "lambdas is empty"),
+    ("negative lambda", X, Y, {"lambdas": [1.0, -0.5]}, r"lambdas\[1\]"),
+    ("NaN lambda", X, Y, {"lambdas": [np.nan]}, r"lambdas\[0\]"),
+    ("text lambdas", X, Y, {"lambdas": ["a"]}, "lambdas cannot be read"),
+    ("no length", X, Y, {"n_lambdas": 0}, "n_lambdas=0"),
+    ("ratio", X, Y, {"lambda_min_ratio": 2.0}, "lambda_min_ratio=2"),
+    ("l1_ratio", X, Y, {"l1_ratio": 1.5}, "l1_ratio=1.5"),
+    ("tol", X, Y, {"tol": 0.0}, "tol=0"),
+    ("loss", X, Y, {"loss": "hinge"}, "loss='hinge'"),
+    ("solver", X, Y, {"solver": "magic"}, "solver='magic'"),
+    ("runtime", X, Y, {"runtime": "cloud"}, "runtime='cloud'"),
+    ("factors", X, Y, {"penalty_factors": np.ones(3)}, "penalty_factors has shape"),
+    ("negative factor", X, Y, {"penalty_factors": -np.ones(8)}, r"penalty_factors\[0\]"),
+    ("bounds", X, Y, {"bounds": (0.5, 1.0)}, "low <= 0 <= high"),
+    ("client", X, Y, {"client": "tcp://127.0.0.1:8786"}, "expected a distributed.Client"),
+]
+
+
+@pytest.mark.parametrize(("X", "y", "options", "message"), [case[1:] for case in CASES], ids=[case[0] for case in CASES])
+def test_bad_input_is_refused_in_one_line(X: Any, y: Any, options: dict[str, Any], message: str) -> None:
+    with pytest.raises(dl.InputError, match=message) as caught:
+        dl.fit_path(X, y, **options)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_constant_target_with_lambdas_is_the_null_model_and_a_warning() -> None:
+    with pytest.warns(dl.CertificateWarning, match="constant target"):
+        path = dl.fit_path(X, np.full(50, 3.5), lambdas=[1.0, 0.1])
+    assert path.gap.tolist() == [0.0, 0.0]
+    assert path.coef.nnz == 0
+    np.testing.assert_allclose(path.intercept, 3.5)
+
+
+def test_a_sparse_column_far_from_zero_is_refused_by_number() -> None:
+    far = X.copy()
+    far[:, 5] = 1e6 + rng.standard_normal(50)
+    with pytest.raises(dl.InputError, match="sparse column 5"):
+        dl.fit_path(sp.csr_array(far), Y)
+
+
+def test_prediction_of_other_columns_is_refused() -> None:
+    path = dl.fit_path(X, Y, n_lambdas=5)
+    with pytest.raises(dl.InputError, match=r"expects \(n, 8\)"):
+        path.predict(X[:, :5])
+    with pytest.raises(dl.InputError, match="outside the path"):
+        path.predict(X, lam=1e9)
+
+
+def test_a_damaged_model_is_refused(tmp_path: Any) -> None:
+    path = dl.fit_path(X, Y, n_lambdas=5)
+    path.save(tmp_path / "m")
+    with pytest.raises(dl.StoreError, match="exists already"):
+        path.save(tmp_path / "m")
+    (tmp_path / "m" / "path.npz").write_bytes(b"PK")
+    with pytest.raises(dl.StoreError, match="damaged"):
+        dl.load(tmp_path / "m")
+    with pytest.raises(dl.StoreError, match="no model"):
+        dl.load(tmp_path / "none")

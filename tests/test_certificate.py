@@ -1,0 +1,114 @@
+"""The certificate: an upper bound that grows when a solution is broken, computed apart from the solvers."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import distlasso as dl
+from distlasso import certificate
+from distlasso.certificate import Free, duality_gap, project
+from distlasso.penalties import ElasticNet
+
+N, P = 120, 25
+
+
+def problem(seed: int, l1_ratio: float = 1.0) -> tuple[Any, Any, Any]:
+    rng = np.random.default_rng(seed)
+    X = rng.standard_normal((N, P))
+    y = X[:, :4] @ [2.0, -1.0, 1.0, 0.5] + rng.standard_normal(N)
+    unbounded = np.full(P, np.inf)
+    penalty = ElasticNet(l1_ratio, np.ones(P), np.ones(P), -unbounded, unbounded).at(0.1)
+    return X - X.mean(axis=0), y - y.mean(), penalty
+
+
+def solution(X: Any, y: Any, l1_ratio: float) -> Any:
+    return dl.fit_path(X, y, lambdas=[0.1], l1_ratio=l1_ratio, standardize=False, tol=1e-13).coef.toarray()[0]
+
+
+def gap_of(X: Any, y: Any, b: Any, penalty: Any, residual: Any = None) -> float:
+    r = y - X @ b if residual is None else residual
+    return duality_gap(float(r @ r) / N, X.T @ r / N, b, penalty)[0]
+
+
+@pytest.mark.parametrize("l1_ratio", [0.0, 0.5, 1.0])
+def test_an_optimal_solution_has_no_gap(l1_ratio: float) -> None:
+    X, y, penalty = problem(0, l1_ratio)
+    assert gap_of(X, y, solution(X, y, l1_ratio), penalty) < 1e-10
+
+
+@pytest.mark.parametrize("l1_ratio", [0.5, 1.0])
+@pytest.mark.parametrize("how", ["moved", "dropped", "stale"])
+def test_a_broken_solution_has_a_gap(l1_ratio: float, how: str) -> None:
+    X, y, penalty = problem(1, l1_ratio)
+    b = solution(X, y, l1_ratio)
+    broken, residual = b.copy(), None
+    if how == "moved":
+        broken[np.flatnonzero(b)[0]] *= 1.05
+    elif how == "dropped":
+        broken[np.flatnonzero(b)[-1]] = 0.0
+    else:
+        residual = (y - X @ b) + 0.05 * X[:, 0]
+    assert gap_of(X, y, broken, penalty, residual) > 1e-6
+
+
+@settings(max_examples=60, deadline=None)
+@given(seed=st.integers(0, 2**31), l1_ratio=st.sampled_from([0.0, 0.2, 0.9, 1.0]), size=st.floats(0, 3))
+def test_the_gap_bounds_the_true_suboptimality_of_any_coefficients(seed: int, l1_ratio: float, size: float) -> None:
+    X, y, penalty = problem(2, l1_ratio)
+    best = solution(X, y, l1_ratio)
+    b = best + size * np.random.default_rng(seed).standard_normal(P)
+
+    def objective(b: Any) -> float:
+        return float(0.5 * np.mean((y - X @ b) ** 2) + penalty.value(b))
+
+    assert gap_of(X, y, b, penalty) >= objective(b) - objective(best) - 1e-9
+
+
+def test_unpenalised_columns_are_refitted_exactly_before_the_gap_is_taken() -> None:
+    X, y, _ = problem(3)
+    columns = np.array([2, 5])
+    free = Free(columns, X.T @ X[:, columns] / N)
+    b = np.random.default_rng(0).standard_normal(P)
+    r = y - X @ b
+    u, rr, step = project(X.T @ r / N, float(r @ r) / N, free)
+    moved = r - X[:, columns] @ step
+    np.testing.assert_allclose(u, X.T @ moved / N, atol=1e-12)
+    assert rr == pytest.approx(float(moved @ moved) / N)
+    assert np.abs(u[columns]).max() == 0.0
+
+
+def test_the_printed_gap_of_a_path_is_that_of_the_data() -> None:
+    X, y, _ = problem(4)
+    path = dl.fit_path(X, y, standardize=False, n_lambdas=12)
+    for k, lam in enumerate(path.lambdas):
+        unbounded = np.full(P, np.inf)
+        penalty = ElasticNet(1.0, np.ones(P), np.ones(P), -unbounded, unbounded).at(float(lam))
+        mine = gap_of(X, y, path.coef[[k]].toarray()[0], penalty) / (0.5 * np.mean(y**2))
+        assert mine == pytest.approx(path.gap[k], abs=1e-9)
+
+
+def test_a_gap_above_the_tolerance_is_reported_and_warned_about(monkeypatch: pytest.MonkeyPatch) -> None:
+    from distlasso.coordinator import drive
+
+    def lazy(form: Any, penalty: Any, b: Any, **_: Any) -> Any:
+        return type("Solved", (), {"b": b})()
+
+    monkeypatch.setattr(drive, "solve", lazy)
+    X, y, _ = problem(5)
+    with pytest.warns(dl.CertificateWarning, match="stopped above tol"):
+        path = dl.fit_path(X, y, lambdas=[0.2, 0.1])
+    assert not path.converged.any()
+    assert (path.gap > 1e-3).all()
+
+
+def test_the_certificate_shares_no_code_with_the_solvers() -> None:
+    tree = ast.parse(Path(certificate.__file__).read_text())
+    names = [node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
+    assert not any(name and name.startswith(("distlasso.solvers", "distlasso.kernels")) for name in names)
