@@ -28,6 +28,10 @@ from distlasso.errors import InputError, StoreError
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
+# Chunks are written even where they are all zero, so that a missing one is a fault. The setting is not stored with an
+# array, so it has to hold for every handle of this process.
+zarr.config.set({"array.write_empty_chunks": True})
+
 FORMAT = 1
 _SPARSE = {"csr_matrix": "csr", "csc_matrix": "csc"}
 _ENTRIES = 1 << 20  # stored entries of a sparse chunk
@@ -98,7 +102,7 @@ def dense_codecs(dtype: np.dtype[Any]) -> list[Any]:
 
 
 def create_array(group: Any, name: str, shape: tuple[int, ...], chunks: tuple[int, ...], dtype: Any) -> Any:
-    """Create a checksummed array; chunks are written even where they are all zero, so that a missing one is a fault."""
+    """Create a checksummed array."""
     kind = np.dtype(dtype)
     codecs = dense_codecs(kind)
     if name.endswith(("data", "indices")):
@@ -106,7 +110,7 @@ def create_array(group: Any, name: str, shape: tuple[int, ...], chunks: tuple[in
     dimensions = {"X": ("rows", "columns")}.get(name)
     return group.create_array(
         name, shape=shape, chunks=tuple(max(1, c) for c in chunks), dtype=kind, compressors=codecs,
-        dimension_names=dimensions, config={"write_empty_chunks": True},
+        dimension_names=dimensions,
     )  # fmt: skip
 
 

@@ -1,0 +1,120 @@
+"""The Dask runtime: the bits of the serial one on any number of workers, whoever dies; clear errors otherwise."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import distributed
+import numpy as np
+import pytest
+
+import distlasso as dl
+from distlasso.events import PassFinished
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> dl.Dataset:
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((1500, 600)) * (rng.random((1500, 600)) < 0.1)
+    y = X[:, :20] @ rng.standard_normal(20) + rng.standard_normal(1500)
+    import scipy.sparse as sp
+
+    path = tmp_path_factory.mktemp("data") / "d.zarr"
+    return dl.ingest((sp.csr_array(X), y), path, chunks=(60, 600))
+
+
+@pytest.fixture(scope="module")
+def wide(tmp_path_factory: pytest.TempPathFactory) -> dl.Dataset:
+    rng = np.random.default_rng(1)
+    X = rng.integers(0, 3, (200, 1200)).astype(np.int8)
+    y = X[:, :9].astype(float) @ rng.standard_normal(9) + rng.standard_normal(200)
+    return dl.ingest((X, y), tmp_path_factory.mktemp("data") / "w.zarr", chunks=(200, 50))
+
+
+@pytest.fixture(scope="module", params=[1, 2, 4])
+def cluster(request: pytest.FixtureRequest) -> Any:
+    with dl.Cluster(n_workers=request.param) as running:
+        yield running
+
+
+OPTIONS: dict[str, Any] = {"lambda_min_ratio": 0.02, "standardize": False}
+
+
+def same_bits(a: dl.Path, b: dl.Path) -> None:
+    np.testing.assert_array_equal(a.lambdas, b.lambdas)
+    assert (a.coef != b.coef).nnz == 0
+    np.testing.assert_array_equal(a.intercept, b.intercept)
+    np.testing.assert_array_equal(a.gap, b.gap)
+
+
+@pytest.mark.parametrize("name", ["store", "wide"])
+def test_any_number_of_workers_gives_the_bits_of_serial(name: str, cluster: Any, request: pytest.FixtureRequest) -> None:
+    dataset = request.getfixturevalue(name)
+    dataset = dataset.with_target(dataset.y)  # statistics by a pass, too
+    same_bits(dl.fit_path(dataset, runtime=cluster, **OPTIONS), dl.fit_path(dataset, runtime="serial", **OPTIONS))
+
+
+def test_a_killed_worker_changes_nothing(wide: dl.Dataset) -> None:
+    with dl.Cluster(n_workers=2) as cluster:
+        cluster.start()
+        killed: list[int] = []
+
+        def kill(event: Any) -> None:
+            if isinstance(event, PassFinished) and not killed:
+                killed.append(next(iter(cluster._client.run(os.getpid).values())))
+                os.kill(killed[0], signal.SIGKILL)
+
+        path = dl.fit_path(wide.with_target(wide.y), runtime=cluster, on_event=kill, **OPTIONS)
+    assert killed
+    same_bits(path, dl.fit_path(wide.with_target(wide.y), runtime="serial", **OPTIONS))
+
+
+def test_arrays_reach_local_workers_through_a_temporary_store(wide: dl.Dataset) -> None:
+    rng = np.random.default_rng(2)
+    X, y = rng.standard_normal((300, 20)), rng.standard_normal(300)
+    weight = rng.uniform(0.5, 2, 300)
+    with distributed.Client(n_workers=1, threads_per_worker=2, dashboard_address="127.0.0.1:0") as client:
+        path = dl.fit_path(X, y, sample_weight=weight, client=client, tol=1e-10)
+        assert client.status == "running"
+    ours = dl.fit_path(X, y, sample_weight=weight, tol=1e-10)
+    np.testing.assert_allclose(path.coef.toarray(), ours.coef.toarray(), atol=1e-8)
+
+
+def test_arrays_are_refused_where_the_workers_may_be_elsewhere() -> None:
+    with distributed.LocalCluster(n_workers=1, dashboard_address="127.0.0.1:0") as running:
+        remote = dl.Cluster(address=running.scheduler_address)
+        with pytest.raises(dl.InputError, match=r"dl\.ingest"):
+            dl.fit_path(np.eye(5), np.arange(5.0), runtime=remote)
+        remote.shutdown()
+
+
+def test_an_unreachable_scheduler_is_an_error_after_seconds() -> None:
+    started = time.monotonic()
+    with pytest.raises(dl.SchedulerError, match="no Dask scheduler answered"):
+        dl.Cluster(address="tcp://127.0.0.1:9")
+    assert time.monotonic() - started < 20
+
+
+def test_a_scheduler_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(dl.SchedulerError, match=r"none\.json"):
+        dl.Cluster(address=str(tmp_path / "none.json"))
+
+
+def test_a_damaged_chunk_is_named_through_the_cluster(cluster: Any, tmp_path: Path) -> None:
+    rng = np.random.default_rng(3)
+    ds = dl.ingest((rng.standard_normal((100, 10)), rng.standard_normal(100)), tmp_path / "d.zarr", chunks=(10, 10))
+    victim = tmp_path / "d.zarr" / "X" / "c" / "4" / "0"
+    content = bytearray(victim.read_bytes())
+    content[7] ^= 1
+    victim.write_bytes(content)
+    with pytest.raises(dl.StoreError, match=str(victim)):
+        dl.fit_path(ds, runtime=cluster)
+
+
+def test_an_asynchronous_client_is_refused() -> None:
+    with pytest.raises(dl.InputError, match="expected a distributed"):
+        dl.Cluster(client=object())
