@@ -86,7 +86,7 @@ def plan_layout(
     n, p = shape
     room = max(memory // 8, 1)
     if kind == "dense":
-        rows, columns = _checked(chunks, shape) if chunks else _dense_chunks(n, p, itemsize)
+        rows, columns = _checked(chunks, shape) if chunks else _dense_chunks(n, p, itemsize, memory // 16)
         if rows * columns * itemsize > memory // 2:
             raise ResourceError(
                 f"a chunk of {rows} x {columns} values takes {rows * columns * itemsize / 1e6:.0f} MB, more than half of "
@@ -101,10 +101,11 @@ def plan_layout(
     return Layout("csc", rows, columns, n, _share(p, nnz, entries))
 
 
-def _dense_chunks(n: int, p: int, itemsize: int) -> tuple[int, int]:
+def _dense_chunks(n: int, p: int, itemsize: int, room: int) -> tuple[int, int]:
     """Full-width bands of rows when rows are many, full-height bands of columns when columns are."""
     total = n * p * itemsize
-    target = int(np.clip(total // _LEAST_CHUNKS, _LEAST_BYTES, _CHUNK_BYTES)) // itemsize
+    most = max(_LEAST_BYTES, min(_CHUNK_BYTES, room))  # reading, joining and encoding hold several copies
+    target = int(np.clip(total // _LEAST_CHUNKS, _LEAST_BYTES, most)) // itemsize
     long, short = max(n, p), min(n, p)
     across = min(short, max(target // _LEAST_ROWS, 1))
     along = min(long, max(target // across, 1))

@@ -1,0 +1,144 @@
+"""The command line as its users meet it: real processes, exit codes, one line for every error."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import distlasso as dl
+
+COMMANDS = ["demo", "ingest", "inspect", "fit", "predict"]
+
+
+def run(*arguments: Any) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "distlasso.cli", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    rng = np.random.default_rng(0)
+    file = tmp_path_factory.mktemp("cli") / "table.csv"
+    lines = ["size,colour,weight,price"]
+    for _ in range(300):
+        size, colour, weight = rng.standard_normal(), rng.choice(["red", "blue", "green"]), rng.uniform(1, 2)
+        lines.append(f"{size:.6f},{colour},{weight:.4f},{2 * size + (colour == 'red') + 0.1 * rng.standard_normal():.6f}")
+    file.write_text("\n".join(lines))
+    return file
+
+
+def test_from_a_table_to_predictions(table: Path, tmp_path: Path) -> None:
+    store, model, out = tmp_path / "s.zarr", tmp_path / "m", tmp_path / "p.npy"
+    done = run("ingest", table, store, "--target", "price", "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["columns"] == 5
+    about = json.loads(run("inspect", store, "--json").stdout)
+    assert (about["rows"], about["columns"], about["encoding"]) == (300, 5, "csr")
+    assert about["projected_coordinator_bytes"] > 0
+    done = run("fit", store, "--out", model, "--workers", 1, "--json")
+    assert done.returncode == 0, done.stderr
+    assert "dashboard: http" in done.stderr
+    summary = json.loads(done.stdout)
+    assert summary["converged"]
+    assert summary["largest_gap"] <= 1e-6
+    done = run("predict", model, store, "--out", out, "--lambda", summary["lambda_min"], "--json")
+    assert done.returncode == 0, done.stderr
+    assert np.load(out).shape == (300,)
+    path = dl.load(model)
+    assert path.feature_names == ["size", "colour=blue", "colour=green", "colour=red", "weight"]
+    assert run("fit", store, "--out", tmp_path / "m2", "--runtime", "serial").stdout.count("\n") > 10
+
+
+def test_every_command_has_help() -> None:
+    for command in COMMANDS:
+        done = run(command, "--help")
+        assert done.returncode == 0
+        assert "--json" in done.stdout
+
+
+def bad(tmp_path: Path, table: Path) -> dict[str, tuple[list[Any], str]]:
+    (tmp_path / "empty.csv").write_text("")
+    (tmp_path / "header.csv").write_text("a,y\n")
+    (tmp_path / "text.csv").write_text("a,y\n1,low\n2,high\n")
+    (tmp_path / "hole.csv").write_text("a,y\n1,2\n,3\n4,5\n")
+    (tmp_path / "inf.csv").write_text("a,y\n1,2\n2,3\ninf,5\n")
+    (tmp_path / "constant.csv").write_text("a,y\n1,2\n2,2\n3,2\n")
+    (tmp_path / "ragged.csv").write_text("a,y\n1,2\n2\n")
+    (tmp_path / "data.xyz").write_text("1 2 3")
+    (tmp_path / "broken.npy").write_bytes(b"not an array")
+    (tmp_path / "broken.parquet").write_bytes(b"not a table")
+    (tmp_path / "broken.svm").write_text("1 1:0.5 x:y\n")
+    dl.ingest(tmp_path / "constant.csv", tmp_path / "constant.zarr", target="y")
+    dl.ingest((np.eye(4), np.arange(4.0)), tmp_path / "fine.zarr")
+    dl.ingest(np.eye(4), tmp_path / "untargeted.zarr")
+    out = tmp_path / "out"
+    fit = ["fit", tmp_path / "fine.zarr", "--out", out, "--runtime", "serial"]
+    return {
+        "missing file": (["ingest", tmp_path / "none.csv", out, "--target", "y"], "no file at"),
+        "empty file": (["ingest", tmp_path / "empty.csv", out, "--target", "y"], "is empty"),
+        "header only": (["ingest", tmp_path / "header.csv", out, "--target", "y"], "header.csv"),
+        "unknown suffix": (["ingest", tmp_path / "data.xyz", out], "suffix"),
+        "no target": (["ingest", table, out], "name the target"),
+        "unknown target": (["ingest", table, out, "--target", "prize"], "did you mean price"),
+        "text target": (["ingest", tmp_path / "text.csv", out, "--target", "y"], "not numeric"),
+        "hole": (["ingest", tmp_path / "hole.csv", out, "--target", "y"], "'a' has a missing value in row 1"),
+        "infinity": (["ingest", tmp_path / "inf.csv", out, "--target", "y"], "'a' is infinite in row 2"),
+        "ragged": (["ingest", tmp_path / "ragged.csv", out, "--target", "y"], "cannot be read as a table"),
+        "broken npy": (["ingest", tmp_path / "broken.npy", out], "broken.npy"),
+        "broken parquet": (["ingest", tmp_path / "broken.parquet", out, "--target", "y"], "broken.parquet"),
+        "broken svmlight": (["ingest", tmp_path / "broken.svm", out], "broken.svm"),
+        "existing store": (["ingest", table, tmp_path / "fine.zarr", "--target", "price"], "exists already"),
+        "no folder": (["ingest", table, tmp_path / "no" / "s.zarr", "--target", "price"], "does not exist"),
+        "chunks": (["ingest", table, out, "--target", "price", "--chunks", "big"], "ROWSxCOLUMNS"),
+        "no store": (["fit", tmp_path / "none.zarr", "--out", out, "--runtime", "serial"], "no store at"),
+        "constant": (["fit", tmp_path / "constant.zarr", "--out", out, "--runtime", "serial"], "constant target"),
+        "no y": (["fit", tmp_path / "untargeted.zarr", "--out", out, "--runtime", "serial"], "stores no target"),
+        "lambdas": ([*fit, "--lambdas", ""], "lambdas is empty"),
+        "negative lambda": ([*fit, "--lambdas=1,-1"], "lambdas[1]"),
+        "text lambda": ([*fit, "--lambdas", "a,b"], "not numbers"),
+        "existing model": (["fit", tmp_path / "fine.zarr", "--out", tmp_path / "fine.zarr", "--runtime", "serial"], "exists"),
+        "no model": (["predict", tmp_path / "none", tmp_path / "fine.zarr", "--out", tmp_path / "p.npy"], "no model"),
+        "scheduler": (["fit", tmp_path / "fine.zarr", "--out", out, "--scheduler", "tcp://127.0.0.1:9"], "no Dask scheduler"),
+    }
+
+
+def test_bad_input_is_one_line_exit_code_two_and_nothing_left_behind(
+    table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from distlasso import cli
+
+    cases = bad(tmp_path, table)
+    before = sorted(tmp_path.iterdir())
+    for name, (arguments, message) in cases.items():
+        monkeypatch.setattr(sys, "argv", ["distlasso", *map(str, arguments)])
+        with pytest.raises(SystemExit) as stopped:
+            cli.main()
+        lines = capsys.readouterr().err.strip().splitlines()
+        assert stopped.value.code == 2, name
+        assert message in lines[-1], (name, lines)
+        assert len(lines) == 1, (name, lines)
+        assert sorted(tmp_path.iterdir()) == before, name
+
+
+def test_an_error_in_a_real_process_has_no_traceback(tmp_path: Path) -> None:
+    done = run("inspect", tmp_path / "none.zarr")
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.startswith("distlasso: no store at")
+    assert "Traceback" not in done.stderr
+
+
+def test_missing_values_may_be_filled_or_dropped(tmp_path: Path) -> None:
+    (tmp_path / "hole.csv").write_text("a,b,y\n1,x,2\n,y,3\n4,,5\n3,x,1\n")
+    mean = dl.ingest(tmp_path / "hole.csv", tmp_path / "mean.zarr", target="y", missing="mean")
+    drop = dl.ingest(tmp_path / "hole.csv", tmp_path / "drop.zarr", target="y", missing="drop")
+    assert mean.shape == (4, 3)
+    assert mean.statistics is not None
+    assert mean.statistics.mean[0] == pytest.approx((1 + 8 / 3 + 4 + 3) / 4)
+    assert drop.shape == (2, 2)
