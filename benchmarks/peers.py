@@ -1,7 +1,7 @@
 """How each program is called: one small function a form, one entry in `PROGRAMS`.
 
-A function receives the imported module and a problem, does what does not belong to the fit (wrapping X, writing a side file), and
-returns `solve(tol) -> Solution`, which alone is timed. All fit an intercept, none standardises, all get the same lambdas. The
+A function receives the imported module and a problem, does what does not belong to the fit (wrapping X, writing a side file),
+and returns `solve(tol) -> Solution`, which alone is timed. All fit an intercept, none standardises, all get the same lambdas. The
 reason for each setting stands beside it. Next: `worker.py`.
 """
 

@@ -261,7 +261,7 @@ def test_a_full_disk_is_a_clear_error_and_no_store(tmp_path: Path, monkeypatch: 
         real(self, *args)
 
     monkeypatch.setattr(ingest_module._Writer, "_put", full)
-    with pytest.raises(dl.ResourceError, match="disk .* is full"):
+    with pytest.raises(dl.ResourceError, match=r"disk .* is full"):
         dl.ingest((X, Y), tmp_path / "a.zarr", chunks=(50, 20))
     assert not (tmp_path / "a.zarr").exists()
     monkeypatch.undo()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 from pathlib import Path
 from typing import Any
 
@@ -133,8 +132,7 @@ def test_glmnets_quick_start(reference: Any) -> None:
 
 
 def read_csv(file: Path) -> dict[str, list[str]]:
-    opened = gzip.open(file, "rt") if file.suffix == ".gz" else file.open()
-    with opened as lines:
+    with file.open() as lines:
         rows = [line.rstrip("\n").replace('"', "").split(",") for line in lines]
     return {name: [row[k] for row in rows[1:]] for k, name in enumerate(rows[0])}
 
