@@ -243,7 +243,7 @@ class _Writer:
         else:
             statistics[-1] = merge(statistics[-1], found)
         for values in (y, weight, *((X.data, X.indices, X.indptr) if sp.issparse(X) else (X,))):
-            digest.update(memoryview(np.ascontiguousarray(values)).cast("B"))
+            digest.update(np.ascontiguousarray(values).data.cast("B"))
         self.progress.digests.append(digest.hexdigest())
         return block.nbytes
 
