@@ -1,11 +1,13 @@
 """``Lasso`` and ``ElasticNet`` with scikit-learn's face: one certified solution at one ``alpha``.
 
-Names and meanings follow ``sklearn.linear_model``; ``tol`` is the duality gap relative to half the null deviance, with
-default 1e-6, where scikit-learn's is 1e-4 of the target's sum of squares. Read next: ``path/fit.py``.
+Names and meanings follow ``sklearn.linear_model``, with one difference: ``tol`` is the duality gap relative to half the
+null deviance, 1e-6 by default, where scikit-learn's is 1e-4 of the target's sum of squares. Read next: ``path/fit.py``.
 """
 
 from __future__ import annotations
 
+import copy
+import numbers
 import warnings
 from typing import Any, Self
 
@@ -25,24 +27,30 @@ try:
 except ImportError as error:
     raise ImportError("the estimators need scikit-learn: pip install 'distlasso[sklearn]'") from error
 
-_STORED = (np.dtype(np.int8), np.dtype(np.uint8))
+_ONE_BYTE = (np.dtype(np.int8), np.dtype(np.uint8), np.dtype(np.bool_))
 
 
 class ElasticNet(RegressorMixin, BaseEstimator):  # type: ignore[misc]
     """Linear regression with combined L1 and L2 penalty, certified by its duality gap.
 
-    Minimises ``1/(2 W) sum_i w_i (y_i - b0 - x_i b)^2 + alpha (l1_ratio ||b||_1 + (1 - l1_ratio)/2 ||b||_2^2)``.
+    Minimises ``1/(2 W) sum_i w_i (y_i - b0 - x_i b)^2 + alpha (l1_ratio ||b||_1 + (1 - l1_ratio)/2 ||b||_2^2)``,
+    W the sum of the weights.
+
+    Of scikit-learn's parameters, ``precompute``, ``copy_X``, ``warm_start``, ``random_state`` and ``selection`` mean
+    nothing here and are absent: the form of the problem is chosen from its size, X is never written to, every fit
+    starts at the null model, and the order of descent is not random.
 
     Parameters
     ----------
     alpha : float
-        Penalty strength, positive.
+        Penalty strength, positive; without a penalty use ``sklearn.linear_model.LinearRegression``.
     l1_ratio : float
         Mixing in [0, 1]; 1 is the lasso.
     fit_intercept : bool
         Fit an intercept, which is never penalised.
     max_iter : int
-        Rounds (exchanges with the data) after which a fit that has not reached ``tol`` is worth a warning.
+        Accepted so that code written for scikit-learn runs; it limits nothing. A fit that stops above ``tol`` says so
+        in a ``ConvergenceWarning`` with its gap.
     tol : float
         Duality gap to reach, relative to half the null deviance.
     positive : bool
@@ -52,9 +60,9 @@ class ElasticNet(RegressorMixin, BaseEstimator):  # type: ignore[misc]
     penalty_factors : float [n_features], optional
         Multiplies ``alpha`` per coefficient; 0 is unpenalised, inf excluded.
     runtime : {"serial", "threads", "dask"}, optional
-        Where passes over the data run.
+        Where passes over the data run; a runtime object also serves.
     client : distributed.Client, optional
-        Cluster for the ``dask`` runtime; never part of a pickled estimator.
+        Cluster for the ``dask`` runtime. Clones share it and a runtime object; pickles carry neither.
 
     Attributes
     ----------
@@ -62,9 +70,9 @@ class ElasticNet(RegressorMixin, BaseEstimator):  # type: ignore[misc]
     sparse_coef_ : scipy.sparse.csr_array [1, n_features]
     intercept_ : float
     n_iter_ : int
-        Rounds.
+        Rounds, that is exchanges with the runtime.
     dual_gap_ : float
-        Duality gap of the objective above, absolute.
+        Duality gap in units of the objective above, as in scikit-learn: ``path_.gap[0]`` times half the null deviance.
     path_ : Path
         The fit, with its certificate and costs.
     n_features_in_, feature_names_in_
@@ -100,7 +108,7 @@ class ElasticNet(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         Parameters
         ----------
         X : array or sparse matrix [n_samples, n_features], or Dataset
-            float64, float32, int8 and uint8 are used as they are.
+            float64, float32, int8, uint8 and bool are used as they are, without a wider copy.
         y : float [n_samples]
             Target; a Dataset may bring its own.
         sample_weight : float [n_samples], optional
@@ -111,17 +119,22 @@ class ElasticNet(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         InputError (a ValueError)
             For data or options that cannot be used.
         """
+        alpha = _positive(self.alpha)
         if not isinstance(X, Dataset):
-            X, y = self._validated(X, y)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", CertificateWarning)
-            path = self._fit_path(X, y, sample_weight)
-        self._adopt(path, X, y, sample_weight)
+            X, y = validate_data(self, X, y, accept_sparse=["csr", "csc"], dtype=_dtypes(X), y_numeric=True)
+            X = Dataset.from_arrays(X, feature_names=getattr(self, "feature_names_in_", None))
+        else:
+            self._adopt_columns(X)
+        path = self._fit_path(X, y, _weights(sample_weight, X.shape[0]), alpha)
+        self.path_ = path
+        self.sparse_coef_ = path.coef[[0]]
+        self.coef_ = self.sparse_coef_.toarray()[0]
+        self.intercept_ = float(path.intercept[0])
+        self.n_iter_ = max(path.rounds, 1)
+        self.dual_gap_ = float(path.gap[0]) * path.null_deviance
         if not path.converged[0]:
-            warnings.warn(
-                f"stopped at a relative duality gap of {path.gap[0]:.2e} above tol={self.tol:g}", ConvergenceWarning,
-                stacklevel=2,
-            )  # fmt: skip
+            reached = f"stopped at a relative duality gap of {path.gap[0]:.2e}, above tol={self.tol:g}"
+            warnings.warn(f"{reached}: scale the features, or accept a larger tol", ConvergenceWarning, stacklevel=2)
         return self
 
     def predict(self, X: Any) -> NDArray[np.float64]:
@@ -133,46 +146,38 @@ class ElasticNet(RegressorMixin, BaseEstimator):  # type: ignore[misc]
 
     def __getstate__(self) -> dict[str, Any]:
         state: dict[str, Any] = super().__getstate__()
-        return {**state, "client": None}
+        live = not isinstance(self.runtime, str)
+        return {**state, "client": None, "runtime": None if live else self.runtime}
+
+    def __sklearn_clone__(self) -> Self:
+        bare = copy.copy(self)  # by __getstate__ without client and runtime object, which cannot be copied, only shared
+        twin: Self = BaseEstimator.__sklearn_clone__(bare)
+        twin.client, twin.runtime = self.client, self.runtime
+        return twin
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
         return tags
 
-    def _l1_ratio(self) -> float:
-        return float(self.l1_ratio)
+    def _adopt_columns(self, dataset: Dataset) -> None:
+        """Do for a Dataset what ``validate_data`` does for arrays."""
+        self.n_features_in_ = dataset.shape[1]
+        if dataset.feature_names is not None:
+            self.feature_names_in_ = np.array(dataset.feature_names, dtype=object)
+        elif hasattr(self, "feature_names_in_"):
+            del self.feature_names_in_  # of an earlier fit
 
-    def _validated(self, X: Any, y: Any) -> tuple[Any, Any]:
-        X, y = validate_data(
-            self, X, y, accept_sparse=["csr", "csc"], dtype=_dtypes(X), y_numeric=True, multi_output=False
-        )
-        return X, y
-
-    def _fit_path(self, X: Any, y: Any, sample_weight: ArrayLike | None) -> Path:
-        if not np.isreal(self.alpha) or not self.alpha > 0:
-            raise InputError(f"alpha={self.alpha} must be positive: at 0 nothing is penalised, use least squares instead")
-        bounds = (0.0, np.inf) if self.positive else None
-        weight = None if sample_weight is None else np.asarray(sample_weight)
-        if weight is not None and weight.ndim == 0:
-            weight = np.full(X.shape[0], float(weight))
-        return fit_path(
-            X, y, l1_ratio=self._l1_ratio(), penalty_factors=self.penalty_factors, bounds=bounds, lambdas=[self.alpha],
-            standardize=self.standardize, fit_intercept=self.fit_intercept, sample_weight=weight, tol=self.tol,
-            runtime=self.runtime, client=self.client,
-        )  # fmt: skip
-
-    def _adopt(self, path: Path, X: Any, y: Any, sample_weight: ArrayLike | None) -> None:
-        self.path_ = path
-        self.sparse_coef_ = path.coef[[0]]
-        self.coef_ = self.sparse_coef_.toarray()[0]
-        self.intercept_ = float(path.intercept[0])
-        self.n_iter_ = max(path.rounds, 1)
-        self.dual_gap_ = float(path.gap[0]) * path.null_deviance
-        if isinstance(X, Dataset):
-            self.n_features_in_ = X.shape[1]
-            if X.feature_names is not None:
-                self.feature_names_in_ = np.array(X.feature_names, dtype=object)
+    def _fit_path(self, dataset: Dataset, y: Any, weight: Any, alpha: float) -> Path:
+        with warnings.catch_warnings():
+            # Said as a ConvergenceWarning by ``fit``; a constant target is an ordinary case to scikit-learn.
+            warnings.simplefilter("ignore", CertificateWarning)
+            return fit_path(
+                dataset, y, l1_ratio=self.l1_ratio, penalty_factors=self.penalty_factors, lambdas=[alpha],
+                bounds=(0.0, np.inf) if self.positive else None, standardize=self.standardize,
+                fit_intercept=self.fit_intercept, sample_weight=weight, tol=self.tol, runtime=self.runtime,
+                client=self.client,
+            )  # fmt: skip
 
 
 class Lasso(ElasticNet):
@@ -194,16 +199,25 @@ class Lasso(ElasticNet):
         client: Any = None,
     ) -> None:  # fmt: skip
         super().__init__(
-            alpha, fit_intercept=fit_intercept, max_iter=max_iter, tol=tol, positive=positive, standardize=standardize,
-            penalty_factors=penalty_factors, runtime=runtime, client=client,
+            alpha, l1_ratio=1.0, fit_intercept=fit_intercept, max_iter=max_iter, tol=tol, positive=positive,
+            standardize=standardize, penalty_factors=penalty_factors, runtime=runtime, client=client,
         )  # fmt: skip
-        del self.l1_ratio  # not a parameter here
 
-    def _l1_ratio(self) -> float:
-        return 1.0
+
+def _positive(alpha: Any) -> float:
+    if not isinstance(alpha, numbers.Real) or not float(alpha) > 0:
+        raise InputError(f"alpha={alpha!r} is not a positive number; without a penalty use sklearn's LinearRegression")
+    return float(alpha)
+
+
+def _weights(sample_weight: ArrayLike | None, n: int) -> Any:
+    """Rows' weights; scikit-learn allows one number for all."""
+    if isinstance(sample_weight, numbers.Real):
+        return np.full(n, float(sample_weight))
+    return sample_weight
 
 
 def _dtypes(X: Any) -> list[Any]:
-    """Dtypes that validation leaves alone; codes of one byte stay as they are."""
+    """Dtypes that validation leaves alone: values of one byte must not become eight times as large."""
     dtype = getattr(X, "dtype", None)
-    return [dtype] if dtype in _STORED and not sp.issparse(X) else [np.float64, np.float32]
+    return [dtype] if dtype in _ONE_BYTE and not sp.issparse(X) else [np.float64, np.float32]

@@ -1,6 +1,7 @@
 """Pictures of a path: coefficients against lambda, the strongest named at their ends, and the active count below.
 
 matplotlib is optional and lives here only; figures are built without pyplot, so nothing global changes.
+Read next: ``path/result.py``, which is what is drawn.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ from pathlib import Path as FilePath
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import isotonic_regression
 
 from distlasso.errors import InputError
 
@@ -18,7 +21,12 @@ if TYPE_CHECKING:
 
 _SUFFIXES = (".png", ".svg", ".pdf")
 _GREY_LINES = 500
-_COLOURS = ("#0b6e99", "#d9480f", "#2b8a3e", "#862e9c", "#c2255c", "#5f3dc4", "#e67700", "#1864ab", "#087f5b", "#495057")
+_COLOURS = (
+    "#0b6e99", "#d9480f", "#2b8a3e", "#862e9c", "#c2255c", "#5f3dc4", "#e67700", "#1864ab", "#087f5b", "#495057",
+)  # fmt: skip
+_LABEL_SPACE = 0.04  # of the height of the axes, at the full font size
+_LABEL_FONT = 8.0
+_LABEL_LENGTH = 32
 
 
 def plot_path(path: Path, file: str | os.PathLike[str] | None = None, *, top: int = 10) -> Any:
@@ -36,10 +44,12 @@ def plot_path(path: Path, file: str | os.PathLike[str] | None = None, *, top: in
     Raises
     ------
     InputError
-        If matplotlib is not installed or the suffix of ``file`` is not known.
+        If matplotlib is not installed, the suffix of ``file`` is not known, or it cannot be written.
     """
-    if file is not None and FilePath(file).suffix not in _SUFFIXES:
+    if file is not None and FilePath(file).suffix.lower() not in _SUFFIXES:
         raise InputError(f"cannot draw to {file}: use one of {', '.join(_SUFFIXES)}")
+    if top < 0:
+        raise InputError(f"top={top} is negative: it is the number of coefficients to name")
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
@@ -49,52 +59,84 @@ def plot_path(path: Path, file: str | os.PathLike[str] | None = None, *, top: in
     FigureCanvasAgg(figure)
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[5, 1])
     _draw_coefficients(upper, path, top)
-    lower.fill_between(path.lambdas, path.n_active, color="#ced4da", linewidth=0)
-    lower.set_ylabel("active")
-    lower.set_xlabel("lambda")
+    _draw_active(lower, path)
     for axes in (upper, lower):
         axes.spines[["top", "right"]].set_visible(False)
     if file is not None:
-        wip = FilePath(file).with_name(f".{FilePath(file).name}.wip")
-        figure.savefig(wip, format=FilePath(file).suffix[1:], dpi=100)
-        wip.replace(file)
+        _write(figure, FilePath(file))
     return figure
+
+
+def spread(values: Any, space: float, low: float, high: float) -> NDArray[np.float64]:
+    """Places at least ``space`` apart, within [low, high] if they fit, closest to ascending ``values``."""
+    steps = np.arange(len(values), dtype=np.float64) * space
+    if not steps.size:
+        return steps
+    # Subtracting the steps turns the spacing into monotonicity, so least squares is isotonic regression.
+    level: NDArray[np.float64] = isotonic_regression(np.asarray(values) - steps).x
+    return np.clip(level, low, max(high - steps[-1], low)) + steps
 
 
 def _draw_coefficients(axes: Any, path: Path, top: int) -> None:
     from matplotlib.collections import LineCollection
 
-    coef = path.coef.tocsc()
+    last = path.coef[[-1]].toarray()[0]
     used = np.unique(path.coef.indices)
-    last = np.abs(path.coef[[-1]].toarray()[0])
-    order = used[np.argsort(-last[used], kind="stable")]
-    grey = [np.column_stack([path.lambdas, coef[:, [j]].toarray()[:, 0]]) for j in order[top : top + _GREY_LINES]]
+    order = used[np.argsort(-np.abs(last[used]), kind="stable")]
+    named = [int(j) for j in order[:top] if last[j] != 0]
+    shown = order[: len(named) + _GREY_LINES]
+    values = path.coef.tocsc()[:, shown].toarray()
+    marker = "o" if path.lambdas.size == 1 else ""
+    grey = [np.column_stack([path.lambdas, column]) for column in values.T[len(named) :]]
     axes.add_collection(LineCollection(grey, colors="#adb5bd", linewidths=0.5, alpha=0.7))
-    named = [j for j in order[:top] if last[j] > 0]
-    for k, j in enumerate(named):
-        axes.plot(path.lambdas, coef[:, [j]].toarray()[:, 0], color=_COLOURS[k % len(_COLOURS)], linewidth=1.6)
+    for k in range(len(named)):
+        axes.plot(path.lambdas, values[:, k], color=_COLOURS[k % len(_COLOURS)], linewidth=1.6, marker=marker)
     axes.axhline(0.0, color="#343a40", linewidth=0.6)
     axes.autoscale_view()
     if path.lambdas.size > 1:
         axes.set_xscale("log")
-    axes.invert_xaxis()
+        axes.set_xlim(path.lambdas[0], path.lambdas[-1])
     axes.set_ylabel("coefficient")
-    sizes = f"{path.coef.shape[1]:,} features, {path.lambdas.size} lambdas"
-    axes.set_title(f"{sizes}, largest gap {path.gap.max():.1e}", loc="left")
-    _label_ends(axes, path, named, coef)
+    hidden = order.size - shown.size
+    counts = f"{path.coef.shape[1]:,} features" + (f" ({hidden:,} small ones not drawn)" if hidden else "")
+    many = "lambda" if path.lambdas.size == 1 else "lambdas"
+    axes.set_title(f"{counts}, {path.lambdas.size} {many}, largest gap {path.gap.max():.1e}", loc="left")
+    _label_ends(axes, path, named, last)
 
 
-def _label_ends(axes: Any, path: Path, named: list[Any], coef: Any) -> None:
-    """Write names at the line ends, pushed apart so that none covers another."""
+def _draw_active(axes: Any, path: Path) -> None:
+    if path.lambdas.size == 1:
+        axes.plot(path.lambdas, path.n_active, "o", color="#868e96")
+    axes.fill_between(path.lambdas, path.n_active, color="#ced4da", linewidth=0)
+    axes.set_ylim(bottom=0)
+    axes.yaxis.get_major_locator().set_params(integer=True)
+    axes.set_ylabel("active")
+    axes.set_xlabel("lambda")
+
+
+def _label_ends(axes: Any, path: Path, named: list[int], last: Any) -> None:
+    """Write names beside the line ends, pushed apart so that none covers another."""
     low, high = axes.get_ylim()
-    space = 0.04 * (high - low)
-    ends = sorted((float(coef[[-1], [j]][0]), k, int(j)) for k, j in enumerate(named))
-    place = -np.inf
-    for value, k, j in ends:
-        place = max(value, place + space)
+    share = min(_LABEL_SPACE, 1.0 / max(len(named) - 1, 1))
+    ends = sorted((float(last[j]), k, j) for k, j in enumerate(named))
+    places = spread([value for value, _, _ in ends], share * (high - low), low, high)
+    for (value, k, j), place in zip(ends, places, strict=True):
         name = path.feature_names[j] if path.feature_names else f"column {j}"
+        short = name if len(name) <= _LABEL_LENGTH else f"{name[: _LABEL_LENGTH - 1]}…"
         axes.annotate(
-            name, (path.lambdas[-1], value), xytext=(1.01, place), textcoords=axes.get_yaxis_transform(), va="center",
-            fontsize=8, color=_COLOURS[k % len(_COLOURS)], annotation_clip=False,
-            arrowprops={"arrowstyle": "-", "color": "#ced4da", "linewidth": 0.5},
+            short, (path.lambdas[-1], value), xytext=(1.02, place), textcoords=axes.get_yaxis_transform(), va="center",
+            fontsize=_LABEL_FONT * share / _LABEL_SPACE, color=_COLOURS[k % len(_COLOURS)], annotation_clip=False,
+            parse_math=False, arrowprops={"arrowstyle": "-", "color": "#ced4da", "linewidth": 0.5},
         )  # fmt: skip
+
+
+def _write(figure: Any, file: FilePath) -> None:
+    """Save under a temporary name, then rename: a reader never sees half a picture."""
+    wip = file.with_name(f".{file.name}.wip-{os.getpid()}")
+    try:
+        figure.savefig(wip, format=file.suffix[1:].lower(), dpi=100)
+        wip.replace(file)
+    except OSError as error:
+        raise InputError(f"cannot write {file}: {error.strerror or error}") from error
+    finally:
+        wip.unlink(missing_ok=True)

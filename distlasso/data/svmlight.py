@@ -1,95 +1,146 @@
 """svmlight text as a source; scikit-learn parses byte ranges of the file, one batch at a time.
 
-Read next: ``sources.py``.
+Compressed files are streamed too: what is parsed is always a piece of decompressed text that ends with a line. Columns
+are numbered from 1 unless a 0 occurs anywhere in the file. Read next: ``sources.py``.
 """
 
 from __future__ import annotations
 
 import gzip
+import hashlib
 import io
 import os
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, final
 
 import numpy as np
 import scipy.sparse as sp
+from numpy.typing import NDArray
 
-from distlasso.data.dataset import check_weights
+from distlasso.data.dataset import check_rows, check_weights
 from distlasso.data.sources import Batch, Options
 from distlasso.errors import InputError
 
+Floats = NDArray[np.float64]
+Mask = NDArray[np.bool_]
+
 _BYTES = 16 << 20  # of text, parsed at a time
+_LEAST_BYTES = 1 << 16
+_EXPANSION = 4  # "1:1 " is four bytes of text and twelve decoded
 
 
 @final
 class SvmlightSource:
-    """An svmlight file; the column numbers start at 1 unless a 0 occurs anywhere in it."""
+    """An svmlight file, with the weights and offsets that were given beside it."""
 
     feature_names: list[str] | None = None
     dtype: np.dtype[Any] = np.dtype(np.float64)
     sparse = True
 
-    def __init__(self, path: Path, options: Options, shape: tuple[int, int], nnz: int, base: int) -> None:
-        self._path, self._options, self._base = path, options, base
+    def __init__(
+        self, path: Path, shape: tuple[int, int], nnz: int, base: int, missing: str, weight: Floats | None, offset: Floats | None
+    ) -> None:
+        self._path, self._base, self._missing, self._weight, self._offset = path, base, missing, weight, offset
         self.shape, self.nnz = shape, nnz
 
     @classmethod
     def scan(cls, path: Path, options: Options) -> SvmlightSource:
-        """Read the file once for its shape."""
+        """Read the file once for its shape and its missing values."""
         if options.target is not None or options.one_hot:
             raise InputError(f"{path}: svmlight text has its target in the first place of each row; leave `target` out")
-        rows = nnz = 0
+        if options.missing == "mean":
+            raise InputError(f"{path}: missing='mean' is not for svmlight text: use 'error' or 'drop'")
+        kept: list[Mask] = []
+        nnz = read = 0
         low, high = 1, 0
         for X, y in _pieces(path, _BYTES):
-            if not (np.isfinite(X.data).all() and np.isfinite(y).all()):
-                raise InputError(f"{path} has NaN or infinite values near row {rows}: clean it")
-            rows, nnz = rows + X.shape[0], nnz + X.nnz
+            rows = _whole_rows(path, X, y, read, options.missing)
+            read, nnz = read + X.shape[0], nnz + int(np.diff(X.indptr)[rows].sum())
+            kept.append(rows)
             if X.nnz:
                 low, high = min(low, int(X.indices.min())), max(high, int(X.indices.max()))
-        if rows == 0 or nnz == 0:
-            raise InputError(f"{path} is empty: it has {rows} rows and {nnz} values")
-        if options.weight is not None:
-            check_weights(options.weight, rows)
-        return cls(path, options, (rows, high + 1 - low), nnz, low)
+        mask = np.concatenate(kept) if kept else np.zeros(0, dtype=np.bool_)
+        n = int(mask.sum())
+        if n == 0 or nnz == 0:
+            raise InputError(f"{path} is empty: it has {n} rows and {nnz} values")
+        weight = None if options.weight is None else check_weights(_of(mask, options.weight, "sample_weight"), n)
+        offset = None if options.offset is None else check_rows("offset", _of(mask, options.offset, "offset"), n)
+        return cls(path, (n, high + 1 - low), nnz, low, options.missing, weight, offset)
 
     @property
     def fingerprint(self) -> str:
-        """Path, size and time of the file."""
+        """Path, size and time of the file, and everything given beside it."""
         about = os.stat(self._path)
-        return f"{self._path.absolute()} {about.st_size} {about.st_mtime_ns}"
+        digest = hashlib.blake2b(repr((self._missing, self._base, self.shape)).encode(), digest_size=16)
+        for values in (self._weight, self._offset):
+            digest.update(b"none" if values is None else values.tobytes())
+        return f"{self._path.absolute()} {about.st_size} {about.st_mtime_ns} {digest.hexdigest()}"
 
     def batches(self, budget: int, columns: tuple[int, int] | None = None, start: int = 0) -> Iterator[Batch]:
         """Rows from ``start`` on; earlier ones are parsed and passed over."""
         a, b = columns or (0, self.shape[1])
         row = 0
-        for X, y in _pieces(self._path, max(1 << 16, min(budget, _BYTES))):
-            skip = min(max(start - row, 0), X.shape[0])
-            row += X.shape[0]
-            if skip < X.shape[0]:
-                rows = slice(row - X.shape[0] + skip, row)
-                indices = X.indices - self._base
-                whole = sp.csr_array((X.data, indices, X.indptr), shape=(X.shape[0], self.shape[1]))
-                weight, offset = (
-                    None if v is None else np.asarray(v, dtype=np.float64)[rows]
-                    for v in (self._options.weight, self._options.offset)
-                )  # fmt: skip
-                yield Batch(whole[skip:, a:b], y[skip:], weight, offset)
+        for X, y in _pieces(self._path, int(np.clip(budget // _EXPANSION, _LEAST_BYTES, _BYTES))):
+            rows = np.flatnonzero(_whole_rows(self._path, X, y, 0, self._missing))
+            taken = rows[max(start - row, 0) :]
+            row += rows.size
+            if taken.size:
+                at = slice(row - taken.size, row)
+                weight, offset = (None if v is None else v[at] for v in (self._weight, self._offset))
+                yield Batch(self._shifted(X, taken)[:, a:b], y[taken], weight, offset)
+
+    def _shifted(self, X: Any, rows: NDArray[np.int64]) -> sp.csr_array:
+        """The rows that are taken, with columns numbered from 0 whatever the file does."""
+        part = sp.csr_array(X[rows] if rows.size < X.shape[0] else X)
+        indices = (part.indices - self._base).astype(np.int32)
+        return sp.csr_array((part.data, indices, part.indptr), shape=(rows.size, self.shape[1]))
 
 
-def _pieces(path: Path, size: int) -> Iterator[tuple[Any, Any]]:
+def _pieces(path: Path, size: int) -> Iterator[tuple[Any, Floats]]:
     """Parse the file ``size`` bytes of text at a time, at line ends."""
     try:
         from sklearn.datasets import load_svmlight_file
     except ImportError as error:
         raise InputError("svmlight text needs scikit-learn: pip install 'distlasso[sklearn]'") from error
-    opener = gzip.open if path.suffix == ".gz" else open
-    with opener(path, "rb") as file:
-        while text := file.read(size):
-            text += file.readline()
-            try:
-                X, y = load_svmlight_file(io.BytesIO(text), zero_based=True)
-            except ValueError as error:
-                raise InputError(f"{path} is not svmlight text: {error}") from error
-            if X.shape[0]:
-                yield X, y
+    for text in _texts(path, size):
+        try:
+            X, y = load_svmlight_file(io.BytesIO(text), zero_based=True)
+        except (ValueError, OverflowError) as error:
+            raise InputError(f"{path} is not svmlight text: {str(error).splitlines()[0]}") from error
+        if X.shape[0]:
+            yield X, y
+
+
+def _texts(path: Path, size: int) -> Iterator[bytes]:
+    """Decompressed text, cut after the line that reaches ``size``."""
+    try:
+        with (gzip.open if path.suffix == ".gz" else open)(path, "rb") as file:
+            while text := file.read(size):
+                yield text + file.readline()
+    except (OSError, EOFError, zlib.error) as error:
+        raise InputError(f"{path} cannot be read: {error}") from error
+
+
+def _whole_rows(path: Path, X: Any, y: Floats, row: int, missing: str) -> Mask:
+    """Rows without a missing value; infinite values are always errors, missing ones unless they are dropped."""
+    entries = np.repeat(np.arange(X.shape[0]), np.diff(X.indptr))
+    whole = np.ones(X.shape[0], dtype=np.bool_)
+    for is_bad, what in ((np.isinf, "an infinite"), (np.isnan, "a missing")):
+        bad = is_bad(y)
+        bad[entries[is_bad(X.data)]] = True
+        if bad.any() and (is_bad is np.isinf or missing == "error"):
+            raise InputError(f"{path} has {what} value in row {row + int(np.argmax(bad))}: clean it, or drop the row")
+        whole &= ~bad
+    return whole
+
+
+def _of(kept: Mask, values: Any, name: str) -> Any:
+    """Values of the rows that stay."""
+    if kept.all():
+        return values
+    array = np.asarray(values)
+    if array.shape[:1] != kept.shape:
+        raise InputError(f"{name} has {array.shape[0] if array.ndim else 0} values for {kept.size} rows of X")
+    return array[kept]

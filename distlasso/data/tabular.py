@@ -1,14 +1,18 @@
-"""CSV and Parquet as a source: numeric columns as they are, text columns one-hot encoded straight into sparse rows.
+"""CSV, Parquet and tables in memory as a source: numbers as they are, text one-hot encoded straight into sparse rows.
 
 Two streaming passes: a scan finds levels, row count, missing values and means; the second encodes. Neither holds more
-than a batch. Types are taken from the first block of a CSV; a later value that does not fit is an error that says so.
-Read next: ``sources.py``.
+than some blocks. Types of a CSV are those of its first block, whole numbers read as float64 so that a later fraction or
+hole fits; a later value that does not is an error with column and row. Read next: ``one_hot.py``, ``sources.py``.
 """
 
 from __future__ import annotations
 
 import difflib
+import gzip
+import hashlib
 import os
+import re
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,243 +26,356 @@ import pyarrow.dataset as pds
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
+from distlasso.data.one_hot import Feature, csr_of, settle
 from distlasso.data.sources import Batch, Options
 from distlasso.errors import InputError
 
+Floats = NDArray[np.float64]
+Mask = NDArray[np.bool_]
+
 _ROWS = 1 << 16  # scanned at a time
-_CSV_BLOCK = 8 << 20
+_BLOCK = 8 << 20  # bytes of CSV text that decide its types
+_LEAST_BLOCK = 1 << 20
+_FAILURE = re.compile(r"In CSV column #(\d+): (?:Row #(\d+): )?CSV conversion error to ([^:]+): (.*)")
 
 
-@dataclass(slots=True)
-class _Column:
-    """What the scan found out about one feature."""
-
-    name: str
-    categorical: bool
-    levels: NDArray[Any] | None = None
-    total: float = 0.0
-    present: int = 0
-    first: int = 0  # its first column in the matrix
-
-    @property
-    def width(self) -> int:
-        return len(self.levels) if self.levels is not None else 1
-
-    @property
-    def mean(self) -> float:
-        return self.total / max(self.present, 1)
-
-    def names(self) -> list[str]:
-        if self.levels is None:
-            return [self.name]
-        return [f"{self.name}={level}" for level in self.levels]
+def open_table(source: Any, options: Options) -> TableSource:
+    """Open a CSV or Parquet file, a folder of Parquet files, a pyarrow.Table or a pandas.DataFrame."""
+    name = str(source) if isinstance(source, Path) else "the table"
+    if not isinstance(options.target, str):
+        raise InputError(f"{name}: name the target column (target=..., --target)")
+    for role in ("weight", "offset"):
+        if not isinstance(getattr(options, role), str | None):
+            raise InputError(f"{name}: {role} must be the name of a column, not {type(getattr(options, role)).__name__}")
+    return TableSource(_reader(source, name, options), options)
 
 
 @dataclass(slots=True)
 class _Scan:
-    """Features in the order of the file, rows that stay, stored entries."""
+    """What the first pass found."""
 
-    features: list[_Column]
-    roles: list[str] = field(default_factory=list)  # target, weight, offset
-    rows: int = 0
+    features: list[Feature]
+    roles: list[str]  # target, weight, offset
+    read: int = 0
+    rows: int = 0  # that stay
     entries: int = 0
-
-
-def open_table(path: Path, options: Options) -> TableSource:
-    """Open a CSV or Parquet file, or a folder of Parquet files."""
-    if not isinstance(options.target, str):
-        raise InputError(f"{path}: name the target column (target=..., --target)")
-    return TableSource.scan(path, options)
+    weight: float = 0.0
+    names: list[str] = field(default_factory=list)
 
 
 @final
 class TableSource:
     """A table whose rows become sparse if any column is categorical, dense otherwise."""
 
-    def __init__(self, path: Path, options: Options, scan: _Scan) -> None:
-        self._path, self._options, self._scan = path, options, scan
-        self.feature_names = [name for feature in scan.features for name in feature.names()]
-        self.sparse = any(feature.categorical for feature in scan.features)
-        self.shape = (scan.rows, len(self.feature_names))
-        self.dtype: np.dtype[Any] = np.dtype(np.float64 if self.sparse else options.dtype or np.float64)
-        self.nnz = scan.entries if self.sparse else self.shape[0] * self.shape[1]
+    def __init__(self, reader: _Reader, options: Options) -> None:
+        self._reader, self._options = reader, options
+        self._scan = _plan(reader, options)
+        self.sparse = any(feature.categorical for feature in self._scan.features)
+        self.dtype: np.dtype[Any] = np.dtype(np.float64) if self.sparse else _dense_dtype(reader, self._scan, options)
+        self._look()
+        self.feature_names: list[str] | None = self._scan.names
+        self.shape = (self._scan.rows, len(self._scan.names))
+        self.nnz = self._scan.entries if self.sparse else self.shape[0] * self.shape[1]
 
-    @classmethod
-    def scan(cls, path: Path, options: Options) -> TableSource:
+    def _look(self) -> None:
         """Read the table once for its levels, means and missing values."""
-        scan: _Scan | None = None
-        rows = 0
-        for table in _tables(path, _ROWS):
-            if scan is None:
-                scan = _plan(path, table.schema, options)
-            rows = _scan_table(scan, table, options, rows)
-        if scan is None or scan.rows == 0:
-            raise InputError(f"{path} has no rows" + (" left after missing='drop'" if rows else ""))
-        first = 0
+        scan, name = self._scan, self._reader.name
+        for table in self._reader.tables(_ROWS, _BLOCK):
+            self._look_at(table)
+        if scan.rows == 0:
+            raise InputError(f"{name} has no rows" + (" left after missing='drop'" if scan.read else ""))
+        if self._options.weight is not None and scan.weight == 0:
+            raise InputError(f"{name}: weight column {self._options.weight!r} is zero in every row")
         for feature in scan.features:
-            feature.first = first
+            if feature.categorical or feature.present == scan.rows:
+                continue
+            if feature.present == 0:
+                raise InputError(f"{name}: column {feature.name!r} has no value at all: drop it")
+            _check_range(np.array([feature.mean]), self.dtype, feature.name)
+            if feature.mean == 0:
+                scan.entries -= scan.rows - feature.present  # holes become zeros, which are not stored
+        scan.names = settle(scan.features)
+        if not scan.names:
+            raise InputError(f"{name} has no feature columns beside the target")
+
+    def _look_at(self, table: Any) -> None:
+        scan = self._scan
+        part = self._kept(table, scan.read)
+        scan.read += table.num_rows
+        scan.rows += part.num_rows
+        if self._options.weight is not None:
+            scan.weight += float(_numbers(part, self._options.weight).sum())
+        for feature in scan.features:
             if feature.categorical:
-                assert feature.levels is not None
-                feature.levels = np.sort(feature.levels)
-            first += feature.width
-        if first == 0:
-            raise InputError(f"{path} has no feature columns beside the target")
-        return cls(path, options, scan)
+                column = part.column(feature.name)
+                feature.add_levels(pc.unique(column).to_pylist())
+                scan.entries += part.num_rows - int(_holes(column).sum())
+            else:
+                values = _numbers(part, feature.name)
+                feature.add_numbers(values)
+                _check_range(values, self.dtype, feature.name)
+                scan.entries += int(np.count_nonzero(values))
 
     @property
     def fingerprint(self) -> str:
-        """Paths, sizes and times of the files, and the options."""
-        files = sorted(self._path.rglob("*.parquet")) if self._path.is_dir() else [self._path]
-        about = [(str(f.absolute()), os.stat(f).st_size, os.stat(f).st_mtime_ns) for f in files]
-        return repr((about, self._options))
+        """Identity of the table, and the options."""
+        return repr((self._reader.identity(), self._options))
 
     def batches(self, budget: int, columns: tuple[int, int] | None = None, start: int = 0) -> Iterator[Batch]:
         """Encoded rows from ``start`` on; earlier ones are read and passed over."""
         width = 12 * max(1, self.nnz // self.shape[0]) if self.sparse else 8 * self.shape[1]
         row = 0
-        for table in _tables(self._path, int(np.clip(budget // width, 256, 1 << 20))):
-            kept = _kept(table, self._scan, self._options)
-            part = table if kept is None else table.filter(pa.array(kept))
+        for table in self._reader.tables(int(np.clip(budget // width, 256, 1 << 20)), budget):
+            part = self._kept(table, 0) if self._options.missing == "drop" else table
             skip = min(max(start - row, 0), part.num_rows)
             row += part.num_rows
             if skip < part.num_rows:
-                yield self._encode(part.slice(skip), columns)
+                yield self._encode(part.slice(skip), *(columns or (0, self.shape[1])))
 
-    def _encode(self, table: Any, columns: tuple[int, int] | None) -> Batch:
-        target, weight, offset = self._options.target, self._options.weight, self._options.offset
-        X = self._sparse(table) if self.sparse else self._dense(table)
-        if columns is not None:
-            X = X[:, columns[0] : columns[1]]
-        y = _numbers(table, target)
-        return Batch(X, y, *(None if name is None else _numbers(table, name) for name in (weight, offset)))
+    def _encode(self, table: Any, a: int, b: int) -> Batch:
+        within = [f for f in self._scan.features if f.first < b and f.first + f.width > a]
+        X = self._sparse(table, within, a, b) if self.sparse else self._dense(table, within)
+        roles = (self._options.target, self._options.weight, self._options.offset)
+        return Batch(X, *(None if name is None else _numbers(table, name) for name in roles))
 
-    def _dense(self, table: Any) -> NDArray[Any]:
-        out = np.empty((table.num_rows, self.shape[1]), dtype=self.dtype)
-        for feature in self._scan.features:
-            values = _numbers(table, feature.name)
-            out[:, feature.first] = np.where(np.isnan(values), feature.mean, values)
+    def _dense(self, table: Any, within: list[Feature]) -> NDArray[Any]:
+        out = np.empty((table.num_rows, len(within)), dtype=self.dtype)
+        for k, feature in enumerate(within):
+            out[:, k] = feature.filled(_numbers(table, feature.name))
         return out
 
-    def _sparse(self, table: Any) -> Any:
-        """CSR with one entry a row for each categorical column, and the nonzeros of the numeric ones."""
+    def _sparse(self, table: Any, within: list[Feature], a: int, b: int) -> sp.csr_array:
+        """One entry a row for each categorical column, and the nonzeros of the numeric ones."""
         n = table.num_rows
-        places, values = np.full((n, len(self._scan.features)), -1, dtype=np.int32), np.ones((n, len(self._scan.features)))
-        for k, feature in enumerate(self._scan.features):
+        places, values = np.full((n, len(within)), -1, dtype=np.int64), np.ones((n, len(within)))
+        for k, feature in enumerate(within):
             if feature.categorical:
-                codes = _codes(table.column(feature.name), feature)
-                places[:, k] = np.where(codes >= 0, codes + feature.first, -1)
+                places[:, k] = feature.positions(*_levels(table.column(feature.name)))
             else:
-                numbers = _numbers(table, feature.name)
-                values[:, k] = np.where(np.isnan(numbers), feature.mean, numbers)
+                values[:, k] = feature.filled(_numbers(table, feature.name))
                 places[:, k] = np.where(values[:, k] != 0, feature.first, -1)
-        stored = places >= 0
-        indptr = np.concatenate([[0], np.cumsum(stored.sum(axis=1))])
-        return sp.csr_array((values[stored], places[stored], indptr), shape=(n, self.shape[1]))
+        return csr_of(places, values, a, b - a)
+
+    def _kept(self, table: Any, row: int) -> Any:
+        """The rows that stay. A value that may not be missing, infinite or negative is an error with row and column."""
+        scan, missing = self._scan, self._options.missing
+        dropped = np.zeros(table.num_rows, dtype=np.bool_)
+        for name, role, numeric in (
+            *((role, True, True) for role in scan.roles),
+            *((f.name, False, not f.categorical) for f in scan.features),
+        ):
+            holes = _checked(table, name, row, name == self._options.weight) if numeric else _holes(table.column(name))
+            if not holes.any() or (missing == "mean" and not role):
+                continue
+            if missing != "drop":
+                advice = "remove the row, or pass missing='drop'" if role else "pass missing='mean' or 'drop'"
+                raise InputError(f"column {name!r} has a missing value in row {row + int(np.argmax(holes))}: {advice}")
+            dropped |= holes
+        return table.filter(pa.array(~dropped)) if dropped.any() else table
 
 
-def _tables(path: Path, rows: int) -> Iterator[Any]:
-    """The file as tables of at most ``rows`` rows."""
-    try:
-        if path.is_dir() or path.name.endswith(".parquet"):
-            for batch in pds.dataset(path, format="parquet").to_batches(batch_size=rows):
-                if batch.num_rows:
-                    yield pa.Table.from_batches([batch])
-            return
-        parse = pv.ParseOptions(delimiter="\t" if ".tsv" in path.suffixes else ",")
-        convert = pv.ConvertOptions(strings_can_be_null=True)
-        with pv.open_csv(path, pv.ReadOptions(block_size=_CSV_BLOCK), parse, convert) as reader:
-            for batch in reader:
+@dataclass(frozen=True, slots=True)
+class _Reader:
+    """Tables of a few rows, in order, as often as asked."""
+
+    name: str
+    schema: Any
+    origin: Any  # path of a CSV, paths of Parquet files, or a pyarrow.Table
+    line: int = 0  # bytes of the longest of the first lines of a CSV
+
+    def tables(self, rows: int, budget: int) -> Iterator[Any]:
+        """Tables of at most ``rows`` rows."""
+        try:
+            for batch in self._batches(rows, budget):
                 for start in range(0, batch.num_rows, rows):
-                    yield pa.Table.from_batches([batch.slice(start, rows)])
-    except (pa.ArrowInvalid, pa.ArrowTypeError, OSError) as error:
-        raise InputError(f"{path} cannot be read as a table: {str(error).splitlines()[0]}") from error
+                    yield _plain(pa.Table.from_batches([batch.slice(start, rows)]))
+        except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, OSError) as error:
+            raise InputError(self._explained(error)) from error
+
+    def _batches(self, rows: int, budget: int) -> Iterator[Any]:
+        if isinstance(self.origin, pa.Table):
+            yield from self.origin.to_batches(max_chunksize=rows)
+        elif isinstance(self.origin, list):
+            found = pds.dataset(self.origin, schema=self.schema, format="parquet")
+            yield from found.to_batches(batch_size=rows, batch_readahead=2, fragment_readahead=1)
+        else:
+            types = {entry.name: entry.type for entry in self.schema}
+            block = max(_LEAST_BLOCK, min(budget, _BLOCK), 4 * self.line)  # a row must fit into two blocks
+            with _csv(self.origin, block, types) as reader:
+                yield from reader
+
+    def _explained(self, error: BaseException) -> str:
+        """Say which column and row of a CSV does not have the type of the first block."""
+        failure = _FAILURE.search(str(error))
+        if failure is None or not isinstance(self.origin, Path):
+            return f"{self.name} cannot be read as a table: {str(error).splitlines()[0]}"
+        column, line, kind, what = failure.groups()
+        if line is None:
+            types = {entry.name: entry.type for entry in self.schema}
+            line = _FAILURE.search(_failure_in_order(self.origin, max(_BLOCK, 4 * self.line), types) or "")
+            line = line and line[2]
+        where = f" in row {int(line) - 2}" if line else ""
+        kind = "number" if kind == "double" else kind
+        return f"{self.name}: column {self.schema.names[int(column)]!r}{where} is not a {kind} like the rows before: {what}"
+
+    def identity(self) -> Any:
+        """Paths, sizes and times of files; a sample of a table in memory."""
+        if not isinstance(self.origin, pa.Table):
+            files = self.origin if isinstance(self.origin, list) else [self.origin]
+            return [(os.path.abspath(f), os.stat(f).st_size, os.stat(f).st_mtime_ns) for f in files]
+        n = self.origin.num_rows
+        sample = self.origin.take(list(range(0, n, max(1, n // 64)))).to_pydict()
+        return hashlib.blake2b(repr((n, str(self.schema), sample)).encode(), digest_size=16).hexdigest()
 
 
-def _plan(path: Path, schema: Any, options: Options) -> _Scan:
+def _reader(source: Any, name: str, options: Options) -> _Reader:
+    try:
+        if not isinstance(source, Path):
+            table = source if isinstance(source, pa.Table) else pa.Table.from_pandas(source, preserve_index=False)
+            return _Reader(name, table.schema, table)
+        if source.is_dir() or source.name.endswith(".parquet"):
+            return _parquet(source, name)
+        with (gzip.open if source.suffix == ".gz" else open)(source, "rb") as file:
+            line = max(len(file.readline()), len(file.readline()))
+        with _csv(source, max(_BLOCK, 4 * line), {}) as reader:
+            schema = reader.schema
+    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, OSError, EOFError, zlib.error) as error:
+        raise InputError(f"{name} cannot be read as a table: {str(error).splitlines()[0]}") from error
+    return _Reader(name, pa.schema([(f.name, _widest(f, options)) for f in schema]), source, line)
+
+
+def _parquet(path: Path, name: str) -> _Reader:
+    files = sorted(path.rglob("*.parquet")) if path.is_dir() else [path]
+    if not files:
+        raise InputError(f"{path} has no .parquet files in it: expected a folder of Parquet files")
+    schemas = {file: pds.dataset(file, format="parquet").schema for file in files}
+    first = schemas[files[0]]
+    for file, schema in schemas.items():
+        if set(schema.names) != set(first.names):
+            other = sorted(set(schema.names) ^ set(first.names))
+            raise InputError(f"{file} has other columns than {files[0].name}: only one of them has {', '.join(other)}")
+    return _Reader(name, first, [str(file) for file in files])
+
+
+def _csv(path: Path, block: int, types: dict[str, Any], *, threads: bool = True) -> Any:
+    convert = pv.ConvertOptions(column_types=types, strings_can_be_null=True)
+    parse = pv.ParseOptions(delimiter="\t" if ".tsv" in path.suffixes else ",")
+    return pv.open_csv(path, pv.ReadOptions(block_size=block, use_threads=threads), parse, convert)
+
+
+def _failure_in_order(path: Path, block: int, types: dict[str, Any]) -> str | None:
+    """Read again in one thread, the only way in which pyarrow counts rows, up to the failure."""
+    try:
+        with _csv(path, block, types, threads=False) as reader:
+            for _ in reader:
+                pass
+    except pa.ArrowInvalid as error:
+        return str(error)
+    return None
+
+
+def _widest(entry: Any, options: Options) -> Any:
+    """Type to read a CSV column with: later rows may have a fraction or a first value where the first block has none."""
+    if entry.name in options.one_hot:
+        return pa.string() if pa.types.is_null(entry.type) else entry.type
+    return pa.float64() if pa.types.is_integer(entry.type) or pa.types.is_null(entry.type) else entry.type
+
+
+def _plan(reader: _Reader, options: Options) -> _Scan:
+    names = reader.schema.names
     roles = [name for name in (options.target, options.weight, options.offset) if name is not None]
     for name in (*roles, *options.one_hot):
-        if name not in schema.names:
-            near = difflib.get_close_matches(str(name), schema.names, 3) or schema.names[:8]
-            raise InputError(f"{path} has no column {name!r}: did you mean {', '.join(near)}?")
+        if name not in names:
+            near = difflib.get_close_matches(str(name), names, 3) or names[:8]
+            raise InputError(f"{reader.name} has no column {name!r}: did you mean {', '.join(near)}?")
+    for name in names:
+        if names.count(name) > 1:
+            raise InputError(f"{reader.name} has {names.count(name)} columns named {name!r}: give each its own name")
     for name in roles:
-        kind = schema.field(name).type
-        if not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind)):
-            raise InputError(f"{path}: column {name!r} is not numeric, it holds {kind}")
-    features = [_feature(path, schema.field(name), options) for name in schema.names if name not in roles]
-    return _Scan(features, roles)
+        if roles.count(name) > 1 or name in options.one_hot:
+            raise InputError(f"column {name!r} is named twice: target, weight, offset and one_hot need columns of their own")
+        kind = reader.schema.field(name).type
+        if not _is_numeric(kind):
+            raise InputError(f"{reader.name}: column {name!r} is not numeric, it holds {kind}")
+    return _Scan([_feature(reader, name, options) for name in names if name not in roles], roles)
 
 
-def _feature(path: Path, column: Any, options: Options) -> _Column:
-    kind = column.type
-    text = pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_dictionary(kind)
-    if text or column.name in options.one_hot:
-        return _Column(column.name, True, np.empty(0, dtype=object))
-    if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind) or pa.types.is_null(kind):
-        return _Column(column.name, False)
-    raise InputError(f"{path}: column {column.name!r} holds {kind}: drop it, convert it, or name it in one_hot")
+def _feature(reader: _Reader, name: str, options: Options) -> Feature:
+    kind = reader.schema.field(name).type
+    if pa.types.is_nested(kind) or pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
+        raise InputError(f"{reader.name}: column {name!r} holds {kind}: drop it or convert it to text or numbers")
+    if _is_text(kind) or name in options.one_hot:
+        return Feature(name, True)
+    if _is_numeric(kind):
+        return Feature(name, False)
+    raise InputError(f"{reader.name}: column {name!r} holds {kind}: drop it, convert it, or name it in one_hot")
 
 
-def _scan_table(scan: _Scan, table: Any, options: Options, row: int) -> int:
-    """Take one table into the scan; return the number of rows read so far."""
-    kept = _kept(table, scan, options, row)
-    part = table if kept is None else table.filter(pa.array(kept))
-    scan.rows += part.num_rows
-    for feature in scan.features:
-        column = part.column(feature.name)
-        if feature.categorical:
-            assert feature.levels is not None
-            fresh = np.array(pc.unique(column).drop_null().to_pylist(), dtype=object)
-            feature.levels = np.array(sorted({*feature.levels, *fresh}), dtype=object)
-            scan.entries += part.num_rows - column.null_count
-        else:
-            values = _numbers(part, feature.name)
-            holes = np.isnan(values)
-            feature.total += float(values[~holes].sum())
-            feature.present += int((~holes).sum())
-            scan.entries += int(np.count_nonzero(np.where(holes, 1.0, values)))
-    return row + int(table.num_rows)
+def _is_text(kind: Any) -> bool:
+    return any(is_kind(kind) for is_kind in (
+        pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view, pa.types.is_dictionary,
+    ))  # fmt: skip
 
 
-def _kept(table: Any, scan: _Scan, options: Options, row: int = 0) -> NDArray[np.bool_] | None:
-    """Rows that stay; None for all of them. Values that may not be missing are errors with row and column."""
-    bad = np.zeros(table.num_rows, dtype=np.bool_)
-    required = [*scan.roles, *(f.name for f in scan.features if options.missing != "mean")]
-    for name in dict.fromkeys([*required, *(f.name for f in scan.features)]):
-        column = table.column(name)
-        numeric = name in scan.roles or not next(f.categorical for f in scan.features if f.name == name)
-        if numeric:
-            values = _numbers(table, name)
-            if np.isinf(values).any():
-                raise InputError(f"column {name!r} is infinite in row {row + int(np.argmax(np.isinf(values)))}: clean it")
-            holes = np.isnan(values)
-        else:
-            holes = np.asarray(column.is_null().to_numpy(), dtype=np.bool_)
-        if name not in required or not holes.any():
-            continue
-        if options.missing != "drop":
-            advice = "remove the row" if name in scan.roles else "pass missing='mean' or 'drop'"
-            raise InputError(f"column {name!r} has a missing value in row {row + int(np.argmax(holes))}: {advice}")
-        bad |= holes
-    return ~bad if bad.any() else None
+def _is_numeric(kind: Any) -> bool:
+    return any(is_kind(kind) for is_kind in (
+        pa.types.is_integer, pa.types.is_floating, pa.types.is_boolean, pa.types.is_decimal, pa.types.is_null,
+    ))  # fmt: skip
 
 
-def _numbers(table: Any, name: str) -> NDArray[np.float64]:
-    column = table.column(name)
-    if not pa.types.is_floating(column.type):
-        column = pc.cast(column, pa.float64(), safe=False) if not pa.types.is_boolean(column.type) else pc.cast(
-            pc.cast(column, pa.int8()), pa.float64()
-        )  # fmt: skip
-    return np.asarray(pc.fill_null(pc.cast(column, pa.float64()), float("nan")).to_numpy(), dtype=np.float64)
+def _dense_dtype(reader: _Reader, scan: _Scan, options: Options) -> np.dtype[Any]:
+    """Dtype asked for, else float32 if that is what every feature has, else float64."""
+    if options.dtype is not None:
+        chosen: np.dtype[Any] = np.dtype(options.dtype)
+        return chosen
+    narrow = all(pa.types.is_float32(reader.schema.field(f.name).type) for f in scan.features)
+    return np.dtype(np.float32 if narrow and scan.features else np.float64)
 
 
-def _codes(column: Any, feature: _Column) -> NDArray[np.int64]:
-    """Position of each value among the levels; -1 where it is missing."""
-    assert feature.levels is not None
+def _plain(table: Any) -> Any:
+    """Text views, which pyarrow cannot filter, as strings."""
+    if not any(pa.types.is_string_view(entry.type) for entry in table.schema):
+        return table
+    return table.cast(pa.schema([
+        entry.with_type(pa.string()) if pa.types.is_string_view(entry.type) else entry for entry in table.schema
+    ]))  # fmt: skip
+
+
+def _numbers(table: Any, name: str) -> Floats:
+    """Values of a column, NaN where they are missing."""
+    column = pc.fill_null(pc.cast(table.column(name), pa.float64(), safe=False), float("nan"))
+    return np.asarray(column.to_numpy(), dtype=np.float64)
+
+
+def _holes(column: Any) -> Mask:
+    floating = pa.types.is_floating(column.type)
+    return np.asarray(pc.is_null(column, nan_is_null=floating).to_numpy(), dtype=np.bool_)
+
+
+def _checked(table: Any, name: str, row: int, weight: bool) -> Mask:
+    """Where a column of numbers has none."""
+    values = _numbers(table, name)
+    for bad, what in ((np.isinf(values), "infinite"), (values < 0 if weight else np.zeros(0), "a negative weight")):
+        if bad.any():
+            raise InputError(f"column {name!r} is {what} in row {row + int(np.argmax(bad))}: clean it")
+    return np.isnan(values)
+
+
+def _levels(column: Any) -> tuple[list[Any], NDArray[np.int64]]:
+    """Levels of a batch, and which of them each row has; -1 where it has none."""
     encoded = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+    if isinstance(encoded, pa.ChunkedArray):
+        encoded = encoded.chunk(0)
     if not pa.types.is_dictionary(encoded.type):
         encoded = pc.dictionary_encode(encoded)
-    own = np.array(encoded.dictionary.to_pylist(), dtype=object)
-    lookup = {level: k for k, level in enumerate(feature.levels)}
-    places = np.array([lookup.get(level, -1) for level in own] + [-1], dtype=np.int64)
-    indices = pc.fill_null(encoded.indices, len(own)).to_numpy(zero_copy_only=False)
-    return np.asarray(places[indices], dtype=np.int64)
+    indices = pc.fill_null(pc.cast(encoded.indices, pa.int64()), -1).to_numpy(zero_copy_only=False)
+    return encoded.dictionary.to_pylist(), np.asarray(indices, dtype=np.int64)
+
+
+def _check_range(values: Floats, dtype: np.dtype[Any], name: str) -> None:
+    """Refuse an integer dtype that would change a value."""
+    if dtype.kind not in "iu":
+        return
+    limits, known = np.iinfo(dtype), values[~np.isnan(values)]
+    if ((known < limits.min) | (known > limits.max) | (known != np.rint(known))).any():
+        raise InputError(f"column {name!r} has values that dtype={dtype.name} cannot hold: use float32 or float64")
