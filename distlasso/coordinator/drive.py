@@ -78,6 +78,27 @@ class Solutions:
     gap: list[float] = field(default_factory=list)
     rr: list[float] = field(default_factory=list)
 
+    def drop_last(self) -> None:
+        """Forget the solution at the smallest lambda."""
+        for values in (self.coef, self.intercept, self.gap, self.rr):
+            values.pop()
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """When to end a path early, with the prefix that is certified by then."""
+
+    max_active: int | None = None
+    deadline: float | None = None  # of time.perf_counter
+
+    def passed(self, solutions: Solutions) -> str:
+        """Return why the path ends here; empty if it goes on."""
+        if self.max_active is not None and any(coef.nnz > self.max_active for coef in solutions.coef[-1:]):
+            return f"max_active={self.max_active} was passed"
+        if self.deadline is not None and time.perf_counter() > self.deadline:
+            return "time_limit was passed"
+        return ""
+
 
 @dataclass(slots=True)
 class Task:
@@ -93,7 +114,9 @@ class Task:
     sparse: bool
     by_columns: bool
     tol: float
+    limits: Limits = Limits()
     certificate: str = ""
+    ended: str = ""  # why the path is shorter than asked for
 
 
 def null_gradient(task: Task) -> Floats:
@@ -116,8 +139,26 @@ def fetch_free(columns: Ints, space: Space, exchange: Exchange, weight: Floats) 
 
 
 def fit(task: Task, lambdas: Floats, lam_max: float, listener: Listener, form: str) -> Solutions:
-    """Fit a descending path of lambdas; every accepted solution carries its gap relative to D0."""
+    """Fit a descending path of lambdas; every accepted solution carries its gap relative to D0.
+
+    Ctrl-C returns what is certified by then, and so do the limits of the task; ``task.ended`` says why.
+    """
     solutions = Solutions()
+    try:
+        _fit_all(task, solutions, lambdas, lam_max, listener, form)
+    except KeyboardInterrupt:
+        if not solutions.gap:
+            raise
+        task.ended = "interrupted"
+    most = task.limits.max_active
+    while most is not None and solutions.gap and solutions.coef[-1].nnz > most:
+        solutions.drop_last()
+    return solutions
+
+
+def _fit_all(
+    task: Task, solutions: Solutions, lambdas: Floats, lam_max: float, listener: Listener, form: str
+) -> None:
     strength = task.penalty.strength(null_gradient(task))
     strong = _full_gram(task) if form == "gram" else _empty_strong(task)
     admitted = np.zeros(task.space.g0.size, dtype=np.bool_)
@@ -139,7 +180,10 @@ def fit(task: Task, lambdas: Floats, lam_max: float, listener: Listener, form: s
             last = len(solutions.gap) - 1
             listener(BatchVerified(last + 1, lambdas.size, float(lambdas[last]), float(certified.gaps.max()),
                                    solutions.coef[-1].nnz, strong.columns.size))  # fmt: skip
-    return solutions
+        if isinstance(command, active_set.Solve):
+            task.ended = task.limits.passed(solutions)
+            if task.ended:
+                break
 
 
 def _empty_strong(task: Task) -> Strong:

@@ -19,13 +19,14 @@ from threadpoolctl import threadpool_limits
 from distlasso.coordinator import drive
 from distlasso.coordinator.form import Form
 from distlasso.coordinator.space import Space, centre
+from distlasso.data.chunks import parse_bytes
 from distlasso.data.dataset import Dataset
 from distlasso.data.statistics import Statistics
-from distlasso.errors import CertificateWarning, InputError
+from distlasso.errors import CertificateWarning, InputError, ResourceError
 from distlasso.events import FitFinished, FitStarted, Listener, ignore
 from distlasso.losses import LOSSES, Loss
 from distlasso.path.memory import peak_bytes, resident_bytes
-from distlasso.path.plan import project
+from distlasso.path.plan import Projection, project
 from distlasso.path.result import Path
 from distlasso.penalties import ElasticNet
 from distlasso.queries import Moments
@@ -60,9 +61,12 @@ def fit_path(
     offset: Any = None,
     solver: str = "auto",
     tol: float = 1e-6,
+    max_active: int | None = None,
+    time_limit: float | None = None,
     random_state: int = 0,
     runtime: str | Runtime | None = None,
     client: Any = None,
+    memory: str | int | None = None,
     on_event: Listener | None = None,
 ) -> Path:
     """Fit a regularisation path, each solution certified by its duality gap.
@@ -101,12 +105,18 @@ def fit_path(
         ``bcd`` is block-coordinate descent.
     tol : float
         Gap to reach, relative to half the null deviance per weight.
+    max_active : int, optional
+        End the path before a solution has more nonzero coefficients; what is returned is marked as incomplete.
+    time_limit : float, optional
+        Seconds after which no further batch of lambdas is begun; the certified prefix is returned, marked.
     random_state : int
         Seed of everything random (nothing in this solver is).
     runtime : {"serial", "threads", "dask"} or Runtime, optional
         Where passes run; by default ``threads``, or ``dask`` when ``client`` is given.
     client : distributed.Client, optional
         Cluster for the ``dask`` runtime.
+    memory : str or int, optional
+        Bytes that this process may hold beside the data; a fit that is projected to need more is refused.
     on_event : callable, optional
         Receives every event of the fit.
 
@@ -118,6 +128,8 @@ def fit_path(
     ------
     InputError
         For data or options that cannot be used, with the culprit named.
+    ResourceError
+        If the projected memory is beyond ``memory``, or ``time_limit`` ends before the first lambda.
 
     Examples
     --------
@@ -132,6 +144,7 @@ def fit_path(
     chosen = _loss(loss)
     _check_options(l1_ratio, tol, solver, n_lambdas, lambda_min_ratio)
     dataset = _dataset(data, y, sample_weight, offset)
+    limits = _limits(started, max_active, time_limit)
     grid = _Grid(_explicit(lambdas), n_lambdas, lambda_min_ratio)
     n, p = dataset.shape
     sparse = dataset.encoding != "dense"
@@ -140,6 +153,7 @@ def fit_path(
         try:
             dataset = place.place(dataset)
             projection = project(dataset)
+            _check_memory(projection, memory)
             form = projection.form
             by_columns = form.kind == "residual" and dataset.row_bounds.size == 2 and dataset.col_bounds.size > 2
             plan = plan_bundles(dataset.row_bounds, dataset.col_bounds, by_columns=by_columns)
@@ -154,7 +168,7 @@ def fit_path(
             listener(FitStarted(n, p, n_lambdas, form.reason, planned))
             return _fit(dataset, space, grid, exchange, form, rows, by_columns, started,
                         l1_ratio=l1_ratio, factors=penalty_factors, bounds=bounds, standardize=standardize,
-                        tol=tol, listener=listener, loss=chosen)  # fmt: skip
+                        tol=tol, listener=listener, loss=chosen, limits=limits)  # fmt: skip
         finally:
             place.close()
 
@@ -187,7 +201,7 @@ def _refuse_not_finite(dataset: Dataset) -> None:
 def _fit(
     dataset: Dataset, space: Space, grid: _Grid, exchange: drive.Exchange, form: Form, rows: RowSpace,
     by_columns: bool, started: float, *, l1_ratio: float, factors: Any, bounds: tuple[Any, Any] | None,
-    standardize: bool, tol: float, listener: Listener, loss: Loss,
+    standardize: bool, tol: float, listener: Listener, loss: Loss, limits: drive.Limits,
 ) -> Path:  # fmt: skip
     n, p = dataset.shape
     penalty, excluded = _penalty(p, space, l1_ratio, factors, bounds, standardize)
@@ -195,7 +209,7 @@ def _fit(
     free_columns = keep[penalty.at(1.0).take(keep).is_free()]
     free = drive.fetch_free(free_columns, space, exchange, rows.weight) if free_columns.size else None
     task = drive.Task(space, penalty, keep, exchange, free, rows.y, rows.weight,
-                      dataset.encoding != "dense", by_columns, tol)  # fmt: skip
+                      dataset.encoding != "dense", by_columns, tol, limits)  # fmt: skip
     degenerate = space.yy <= 1e-28 * max(space.y_centre**2, 1e-280)
     if degenerate:
         if grid.lambdas is None:
@@ -205,7 +219,10 @@ def _fit(
     lam_max = float(np.max(penalty.strength(drive.null_gradient(task))[keep], initial=0.0))
     lambdas = grid.lambdas if grid.lambdas is not None else _geometric(grid, lam_max, n, p)
     solutions = drive.fit(task, lambdas, lam_max, listener, form.kind)
-    gap = np.array(solutions.gap)
+    if not solutions.gap:
+        raise ResourceError(f"{task.ended} before the first lambda was certified: allow more")
+    gap, asked = np.array(solutions.gap), lambdas.size
+    lambdas = lambdas[: gap.size]
     converged = gap <= tol
     if not converged.all():
         worst = float(gap.max())
@@ -214,7 +231,7 @@ def _fit(
             CertificateWarning, stacklevel=3,
         )  # fmt: skip
     seconds = time.perf_counter() - started
-    listener(FitFinished(gap.size, exchange.passes, exchange.rounds, seconds, "complete"))
+    listener(FitFinished(gap.size, exchange.passes, exchange.rounds, seconds, task.ended or "complete"))
     return Path(
         lambdas=lambdas, coef=sp.csr_array(sp.vstack(solutions.coef, format="csr")),
         intercept=np.array(solutions.intercept), gap=gap,
@@ -222,8 +239,8 @@ def _fit(
         certificate=task.certificate, dropped=np.flatnonzero(space.constant),
         feature_names=dataset.feature_names, passes=exchange.passes, rounds=exchange.rounds,
         bytes_read=exchange.runtime.bytes_read(), seconds=seconds, peak_bytes=peak_bytes(), loss=loss.name,
-        l1_ratio=l1_ratio, standardize=standardize, tol=tol, solver=f"bcd: {form.reason}", complete=True,
-        null_deviance=space.d0,
+        l1_ratio=l1_ratio, standardize=standardize, tol=tol, solver=f"bcd: {form.reason}",
+        complete=gap.size == asked, null_deviance=space.d0,
     )  # fmt: skip
 
 
@@ -247,6 +264,22 @@ def _loss(loss: str) -> Loss:
     if loss not in LOSSES:
         raise InputError(f"loss={loss!r} is not known: use one of {', '.join(sorted(LOSSES))}")
     return LOSSES[loss]
+
+
+def _check_memory(projection: Projection, memory: str | int | None) -> None:
+    if memory is not None and projection.coordinator_bytes > parse_bytes(memory):
+        raise ResourceError(
+            f"the fit is projected to hold up to {projection.coordinator_bytes / 1e6:,.0f} MB beside the data, beyond "
+            f"memory={memory}: allow more, or drop columns"
+        )
+
+
+def _limits(started: float, max_active: int | None, time_limit: float | None) -> drive.Limits:
+    if max_active is not None and max_active < 1:
+        raise InputError(f"max_active={max_active} is not a positive number of coefficients")
+    if time_limit is not None and not time_limit > 0:
+        raise InputError(f"time_limit={time_limit} is not a positive number of seconds")
+    return drive.Limits(max_active, None if time_limit is None else started + time_limit)
 
 
 def _check_options(l1_ratio: float, tol: float, solver: str, n_lambdas: int, ratio: float | None) -> None:
