@@ -102,7 +102,7 @@ class ArraySource:
         step = max(1, budget // max(width, 1))
         for i in range(start, n, step):
             rows = slice(i, min(i + step, n))
-            yield Batch(X[rows] if self.sparse else self._dense(rows, a, b), *self._rows.cut(rows))
+            yield Batch(_narrow(X[rows]) if self.sparse else self._dense(rows, a, b), *self._rows.cut(rows))
 
     def _dense(self, rows: slice, a: int, b: int) -> NDArray[Any]:
         piece = self._X[rows, a:b] if self._kept is None else self._X[self._kept[rows], a:b]
@@ -145,7 +145,8 @@ def _dense_holes(matrix: Any, missing: str) -> tuple[Mask, Floats | None]:
                 raise _refuse(start + int(bad[0, 0]), int(bad[0, 1]), float(piece[tuple(bad[0])]))
             holes = np.isnan(piece)
         if missing == "mean":
-            total += piece.sum(axis=0, dtype=np.float64) if holes is None else np.nansum(piece, axis=0, dtype=np.float64)
+            add = np.sum if holes is None else np.nansum
+            total += add(piece, axis=0, dtype=np.float64)
         if holes is not None:
             dropped[start : start + len(piece)] = holes.any(axis=1)
             present -= holes.sum(axis=0)
@@ -183,14 +184,20 @@ def _means(total: Floats, present: NDArray[np.int64], n: int) -> Floats | None:
 
 
 def _csr(matrix: Any, rows: NDArray[np.int64] | None, means: Floats | None) -> sp.csr_array:
-    """Rows that stay, filled, as CSR of float64 with int32 column numbers, sorted."""
+    """Rows that stay, filled, as CSR of float64, sorted."""
     whole = sp.csr_array(matrix if rows is None else sp.csr_array(matrix)[rows])
     data = whole.data.astype(np.float64, copy=False)
     if means is not None:
         data = np.where(np.isnan(data), means[whole.indices], data)
     csr = sp.csr_array((data, whole.indices, whole.indptr), shape=whole.shape)
-    csr.indices = csr.indices.astype(np.int32, copy=False)
     csr.sort_indices()
+    return csr
+
+
+def _narrow(csr: sp.csr_array) -> sp.csr_array:
+    """Number columns in int32: scipy keeps int64 wherever it was given once."""
+    csr.indices = csr.indices.astype(np.int32, copy=False)
+    csr.indptr = csr.indptr.astype(np.int32, copy=False)
     return csr
 
 

@@ -80,9 +80,7 @@ def csr_of(places: Ints, values: Floats, first: int, width: int) -> sp.csr_array
     -1 of what is not stored, are left out.
     """
     stored = (places >= first) & (places < first + width)
-    indptr = np.zeros(len(places) + 1, dtype=np.int64)
+    indptr = np.zeros(len(places) + 1, dtype=np.int32)  # scipy widens the indices to what this is
     np.cumsum(stored.sum(axis=1), out=indptr[1:])
     indices = (places[stored] - first).astype(np.int32)
-    csr = sp.csr_array((values[stored], indices, indptr), shape=(len(places), width))
-    csr.indices = csr.indices.astype(np.int32, copy=False)
-    return csr
+    return sp.csr_array((values[stored], indices, indptr), shape=(len(places), width))

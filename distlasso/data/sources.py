@@ -1,8 +1,8 @@
 """Sources: anything that can be read as batches of rows, more than once, within a memory budget.
 
 ``open_source`` looks at what it is given and returns a ``Source``; ``ingest.py`` writes it. Arrays are read in
-``array_source.py``, tables in ``tabular.py``, svmlight text in ``svmlight.py``. A new kind of source is one file and one
-line in ``_SUFFIXES``.
+``array_source.py``, tables in ``tabular.py``, svmlight text in ``svmlight.py``. A new kind of source is one file and
+one line in ``_SUFFIXES``.
 """
 
 from __future__ import annotations
@@ -156,7 +156,7 @@ def _open_npz(path: Path, options: Options) -> Source:
     except (ValueError, TypeError, EOFError, OSError, zipfile.BadZipFile) as error:
         raise InputError(f"{path} cannot be read: {error}") from error
     if X is None:
-        raise InputError(f"{path} has no array `X`: expected arrays X and y, or a matrix saved by scipy.sparse.save_npz")
+        raise InputError(f"{path} has no array `X`: expected arrays X and y, or a scipy.sparse save_npz file")
     y = options.target if options.target is not None and not isinstance(options.target, str) else None
     if isinstance(options.target, str):
         if options.target not in arrays:

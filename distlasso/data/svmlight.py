@@ -40,8 +40,9 @@ class SvmlightSource:
     sparse = True
 
     def __init__(
-        self, path: Path, shape: tuple[int, int], nnz: int, base: int, missing: str, weight: Floats | None, offset: Floats | None
-    ) -> None:
+        self, path: Path, shape: tuple[int, int], nnz: int, base: int, missing: str, weight: Floats | None,
+        offset: Floats | None,
+    ) -> None:  # fmt: skip
         self._path, self._base, self._missing, self._weight, self._offset = path, base, missing, weight, offset
         self.shape, self.nnz = shape, nnz
 
@@ -95,7 +96,8 @@ class SvmlightSource:
         """The rows that are taken, with columns numbered from 0 whatever the file does."""
         part = sp.csr_array(X[rows] if rows.size < X.shape[0] else X)
         indices = (part.indices - self._base).astype(np.int32)
-        return sp.csr_array((part.data, indices, part.indptr), shape=(rows.size, self.shape[1]))
+        indptr = part.indptr.astype(np.int32)  # scipy widens the indices to what this is
+        return sp.csr_array((part.data, indices, indptr), shape=(rows.size, self.shape[1]))
 
 
 def _pieces(path: Path, size: int) -> Iterator[tuple[Any, Floats]]:

@@ -35,7 +35,8 @@ Mask = NDArray[np.bool_]
 
 _ROWS = 1 << 16  # scanned at a time
 _BLOCK = 8 << 20  # bytes of CSV text that decide its types
-_LEAST_BLOCK = 1 << 20
+_LEAST_BLOCK, _MOST_BLOCK = 1 << 16, 1 << 20  # bytes of CSV text, read at a time once the types are known
+_QUEUE = 32  # blocks that pyarrow reads ahead
 _FAILURE = re.compile(r"In CSV column #(\d+): (?:Row #(\d+): )?CSV conversion error to ([^:]+): (.*)")
 
 
@@ -45,8 +46,9 @@ def open_table(source: Any, options: Options) -> TableSource:
     if not isinstance(options.target, str):
         raise InputError(f"{name}: name the target column (target=..., --target)")
     for role in ("weight", "offset"):
-        if not isinstance(getattr(options, role), str | None):
-            raise InputError(f"{name}: {role} must be the name of a column, not {type(getattr(options, role)).__name__}")
+        value = getattr(options, role)
+        if not isinstance(value, str | None):
+            raise InputError(f"{name}: {role} must be the name of a column, not {type(value).__name__}")
     return TableSource(_reader(source, name, options), options)
 
 
@@ -80,7 +82,7 @@ class TableSource:
     def _look(self) -> None:
         """Read the table once for its levels, means and missing values."""
         scan, name = self._scan, self._reader.name
-        for table in self._reader.tables(_ROWS, _BLOCK):
+        for table in self._reader.tables(_ROWS, _QUEUE * _MOST_BLOCK):
             self._look_at(table)
         if scan.rows == 0:
             raise InputError(f"{name} has no rows" + (" left after missing='drop'" if scan.read else ""))
@@ -200,7 +202,8 @@ class _Reader:
             yield from found.to_batches(batch_size=rows, batch_readahead=2, fragment_readahead=1)
         else:
             types = {entry.name: entry.type for entry in self.schema}
-            block = max(_LEAST_BLOCK, min(budget, _BLOCK), 4 * self.line)  # a row must fit into two blocks
+            # A row must fit into two blocks, and the blocks read ahead into the budget.
+            block = max(_LEAST_BLOCK, min(budget // _QUEUE, _MOST_BLOCK), 4 * self.line)
             with _csv(self.origin, block, types) as reader:
                 yield from reader
 
@@ -216,7 +219,8 @@ class _Reader:
             line = line and line[2]
         where = f" in row {int(line) - 2}" if line else ""
         kind = "number" if kind == "double" else kind
-        return f"{self.name}: column {self.schema.names[int(column)]!r}{where} is not a {kind} like the rows before: {what}"
+        name = self.schema.names[int(column)]
+        return f"{self.name}: column {name!r}{where} is not a {kind} like the rows before: {what}"
 
     def identity(self) -> Any:
         """Paths, sizes and times of files; a sample of a table in memory."""
@@ -275,7 +279,7 @@ def _failure_in_order(path: Path, block: int, types: dict[str, Any]) -> str | No
 
 
 def _widest(entry: Any, options: Options) -> Any:
-    """Type to read a CSV column with: later rows may have a fraction or a first value where the first block has none."""
+    """Type to read a CSV column with: later rows may have a fraction, or a value where the first block has none."""
     if entry.name in options.one_hot:
         return pa.string() if pa.types.is_null(entry.type) else entry.type
     return pa.float64() if pa.types.is_integer(entry.type) or pa.types.is_null(entry.type) else entry.type
@@ -293,7 +297,7 @@ def _plan(reader: _Reader, options: Options) -> _Scan:
             raise InputError(f"{reader.name} has {names.count(name)} columns named {name!r}: give each its own name")
     for name in roles:
         if roles.count(name) > 1 or name in options.one_hot:
-            raise InputError(f"column {name!r} is named twice: target, weight, offset and one_hot need columns of their own")
+            raise InputError(f"column {name!r} is named twice: target, weight, offset and one_hot need one each")
         kind = reader.schema.field(name).type
         if not _is_numeric(kind):
             raise InputError(f"{reader.name}: column {name!r} is not numeric, it holds {kind}")
