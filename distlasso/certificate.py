@@ -26,6 +26,55 @@ Floats = NDArray[np.float64]
 _GOLDEN = (np.sqrt(5.0) - 1.0) / 2.0
 
 
+def feasible_scale(u: Floats, penalty: Bounds4) -> float:
+    """Largest t in [0, 1] at which the conjugate of the penalty is finite at ``t u``."""
+    near = np.flatnonzero(np.abs(u) > penalty.l1)
+    own, mine = u[near], penalty.take(near)
+    hard = (mine.l2 == 0) & np.where(own > 0, np.isinf(mine.high), np.isinf(mine.low))
+    return float(np.min(mine.l1[hard] / np.abs(own[hard]), initial=1.0))
+
+
+def fenchel_gap(value: float, dual: float, u: Floats, b: Floats, penalty: Bounds4, t: float) -> float:
+    """Duality gap of any convex loss at the dual point of the residual scaled by ``t``.
+
+    Since loss(eta) >= k(t r) - t r eta with k(r) = min over eta of loss + r eta, every b has
+    ``P(b) >= sum_i w_i (k_i(t r_i) - t r_i o_i) - sum_j pen_j*(t u_j)`` (Rockafellar 1970, sec. 31), provided that the
+    weighted residuals sum to zero (intercept) and are orthogonal to every unpenalised column.
+
+    Parameters
+    ----------
+    value : float
+        Mean loss at the solution.
+    dual : float
+        ``sum_i w_i (k_i(t r_i) - t r_i o_i)``, o the offset.
+    u : float64 [p]
+        ``X' w r`` over all columns of the problem.
+    b : float64 [p]
+        Coefficients.
+    penalty : Bounds4
+        The penalty at the lambda in question.
+    t : float
+        Scale of the residual, at most ``feasible_scale(u, penalty)``.
+
+    Returns
+    -------
+    float
+        Never negative; infinite where the point is not feasible.
+    """
+    gap = value + penalty.value(b) - dual + float(np.sum(penalty.conjugate(t * u)))
+    return max(gap, 0.0) if np.isfinite(gap) else np.inf
+
+
+def slope_gap(value: float, u: Floats, b: Floats, penalty: Bounds4) -> float:
+    """Gap as the slope alone tells it, to first order in 1 - t; exact for squared loss. For deciding when to stop."""
+    free = penalty.is_free()
+    charge = float(np.sum(np.abs(u[free]) * (1.0 + np.abs(b[free]))))
+    u = np.where(free, 0.0, u)
+    t = feasible_scale(u, penalty)
+    conjugate = float(np.sum(penalty.conjugate(t * u)))
+    return penalty.value(b) - t * float(u @ b) + conjugate + (1.0 - t) ** 2 * value + charge
+
+
 @dataclass(frozen=True, slots=True)
 class Free:
     """Unpenalised columns and what is needed to refit them without looking at the data again."""

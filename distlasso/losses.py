@@ -1,7 +1,9 @@
-"""Losses: negative log-likelihoods per row, acting on arrays [rows, outputs].
+"""Losses: negative log-likelihoods per row, acting on arrays [rows, models].
 
-A loss is one small final class; solvers and passes see only its methods. Read next: ``queries.py`` (who calls
-it in a pass) and ``certificate.py`` (who needs its conjugate).
+A loss is one small final class; passes, solvers and the certificate see only its methods. A new one is one more class
+here and its name in ``LOSSES``. Every value is taken above the loss's own minimum over eta, so that a perfect fit costs
+nothing and D0 is half the null deviance per weight. Read next: ``queries.py`` (who calls it in a pass) and
+``certificate.py`` (who needs its conjugate).
 """
 
 from __future__ import annotations
@@ -11,22 +13,44 @@ from typing import Protocol, final
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import entr, expit, logit
+
+from distlasso.errors import InputError
 
 Floats = NDArray[np.float64]
 
 
 class Loss(Protocol):
-    """What a pass needs of a loss."""
+    """What a fit needs of a loss; ``y`` is [rows, 1], ``eta`` and ``resid`` [rows, models]."""
 
     @property
     def name(self) -> str:
         """Name as users write it."""
 
-    def residual(self, y: Floats, eta: Floats) -> Floats:
-        """Negative derivative in eta, [rows, models]."""
+    @property
+    def quadratic(self) -> bool:
+        """Whether the curvature is one everywhere, so that a Newton step is exact."""
+
+    def target(self, y: Floats, weight: Floats, *, intercept: bool) -> Floats:
+        """Return y [n] as the loss needs it, or say which value cannot be used."""
 
     def value(self, y: Floats, eta: Floats) -> Floats:
-        """Loss minus its minimum over eta, [rows, models]."""
+        """Loss less its minimum over eta."""
+
+    def residual(self, y: Floats, eta: Floats) -> Floats:
+        """Negative derivative in eta."""
+
+    def curvature(self, y: Floats, eta: Floats) -> Floats:
+        """Second derivative in eta, or a positive stand-in where it vanishes on an interval."""
+
+    def dual(self, y: Floats, resid: Floats) -> Floats:
+        """min over eta of loss + resid eta, less the minimum of the loss; -inf outside the domain."""
+
+    def link(self, mean: float) -> float:
+        """Intercept whose fit without columns and offset has this mean."""
+
+    def mean(self, eta: Floats) -> Floats:
+        """Response on the scale of y."""
 
 
 @final
@@ -35,14 +59,199 @@ class Squared:
     """Squared loss, 1/2 (y - eta)^2: the Gaussian negative log-likelihood up to constants."""
 
     name: str = "squared"
+    quadratic: bool = True
+
+    def target(self, y: Floats, weight: Floats, *, intercept: bool) -> Floats:
+        """Any finite y."""
+        return y
+
+    def value(self, y: Floats, eta: Floats) -> Floats:
+        """1/2 (y - eta)^2."""
+        return 0.5 * np.square(y - eta)
 
     def residual(self, y: Floats, eta: Floats) -> Floats:
         """y - eta."""
-        return y[:, None] - eta
+        return y - eta
+
+    def curvature(self, y: Floats, eta: Floats) -> Floats:
+        """1."""
+        return np.ones_like(eta)
+
+    def dual(self, y: Floats, resid: Floats) -> Floats:
+        """resid y - 1/2 resid^2, at eta = y - resid."""
+        return resid * y - 0.5 * resid * resid
+
+    def link(self, mean: float) -> float:
+        """The mean itself."""
+        return mean
+
+    def mean(self, eta: Floats) -> Floats:
+        """Return eta."""
+        return eta
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Logistic:
+    """Logistic loss, log(1 + e^eta) - y eta: the Bernoulli negative log-likelihood, y in [0, 1]."""
+
+    name: str = "logistic"
+    quadratic: bool = False
+
+    def target(self, y: Floats, weight: Floats, *, intercept: bool) -> Floats:
+        """Classes 0 and 1 (or -1 and 1), or proportions; both classes must occur where there is an intercept."""
+        if np.isin(y, (-1.0, 1.0)).all() and (y == -1.0).any():
+            y = (y + 1.0) / 2.0
+        bad = np.flatnonzero((y < 0) | (y > 1))
+        if bad.size:
+            raise InputError(
+                f"y has {y[bad[0]]:g} in row {bad[0]}: logistic loss needs classes 0 and 1 (or -1 and 1), or proportions"
+            )
+        used = y[weight > 0]
+        if intercept and (used == used[0]).all() and used[0] in (0.0, 1.0):
+            raise InputError(f"y is {used[0]:g} in every row: logistic loss with an intercept needs both classes")
+        return y
 
     def value(self, y: Floats, eta: Floats) -> Floats:
-        """1/2 (y - eta)^2, whose minimum over eta is 0."""
-        return 0.5 * np.square(y[:, None] - eta)
+        """log(1 + e^eta) - y eta - H(y), H the binary entropy."""
+        return np.asarray(np.logaddexp(0.0, eta) - y * eta - (entr(y) + entr(1.0 - y)))
+
+    def residual(self, y: Floats, eta: Floats) -> Floats:
+        """y - mu, mu = 1 / (1 + e^-eta)."""
+        return np.asarray(y - expit(eta))
+
+    def curvature(self, y: Floats, eta: Floats) -> Floats:
+        """mu (1 - mu)."""
+        mu = expit(eta)
+        return np.asarray(mu * (1.0 - mu))
+
+    def dual(self, y: Floats, resid: Floats) -> Floats:
+        """H(mu) - H(y) at mu = y - resid in [0, 1]."""
+        mu = y - resid
+        return np.asarray(entr(mu) + entr(1.0 - mu) - entr(y) - entr(1.0 - y))
+
+    def link(self, mean: float) -> float:
+        """log(mean / (1 - mean))."""
+        return float(logit(mean))
+
+    def mean(self, eta: Floats) -> Floats:
+        """1 / (1 + e^-eta), the probability of class 1."""
+        return np.asarray(expit(eta))
 
 
-LOSSES: dict[str, Loss] = {loss.name: loss for loss in (Squared(),)}
+@final
+@dataclass(frozen=True, slots=True)
+class Poisson:
+    """Poisson loss with log link, e^eta - y eta, y >= 0."""
+
+    name: str = "poisson"
+    quadratic: bool = False
+
+    def target(self, y: Floats, weight: Floats, *, intercept: bool) -> Floats:
+        """Nonnegative counts, not all zero where there is an intercept."""
+        bad = np.flatnonzero(y < 0)
+        if bad.size:
+            raise InputError(f"y has {y[bad[0]]:g} in row {bad[0]}: Poisson loss needs counts, none below 0")
+        if intercept and not y[weight > 0].any():
+            raise InputError("y is 0 in every row: Poisson loss with an intercept needs at least one event")
+        return y
+
+    def value(self, y: Floats, eta: Floats) -> Floats:
+        """e^eta - y eta - (y - y log y)."""
+        with np.errstate(over="ignore"):
+            return np.asarray(np.exp(eta) - y * eta - (y + entr(y)))
+
+    def residual(self, y: Floats, eta: Floats) -> Floats:
+        """y - mu, mu = e^eta."""
+        with np.errstate(over="ignore"):
+            return np.asarray(y - np.exp(eta))
+
+    def curvature(self, y: Floats, eta: Floats) -> Floats:
+        """Return mu."""
+        with np.errstate(over="ignore"):
+            return np.asarray(np.exp(eta))
+
+    def dual(self, y: Floats, resid: Floats) -> Floats:
+        """(mu - mu log mu) - (y - y log y) at mu = y - resid >= 0."""
+        mu = y - resid
+        return np.asarray(mu + entr(mu) - y - entr(y))
+
+    def link(self, mean: float) -> float:
+        """log(mean)."""
+        return float(np.log(mean))
+
+    def mean(self, eta: Floats) -> Floats:
+        """e^eta, the expected count."""
+        return np.asarray(np.exp(eta))
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Huber:
+    """Huber loss: 1/2 (y - eta)^2 where |y - eta| <= delta, else delta |y - eta| - delta^2 / 2 (Huber 1964).
+
+    Parameters
+    ----------
+    delta : float
+        Residual, in units of y, from which on the loss grows linearly.
+    """
+
+    delta: float = 1.35
+    name: str = "huber"
+    quadratic: bool = False
+
+    def __post_init__(self) -> None:
+        if not (np.isfinite(self.delta) and self.delta > 0):
+            raise InputError(f"delta={self.delta} is not a positive number: it is a residual in units of y")
+
+    def target(self, y: Floats, weight: Floats, *, intercept: bool) -> Floats:
+        """Any finite y."""
+        return y
+
+    def value(self, y: Floats, eta: Floats) -> Floats:
+        """See the class."""
+        size = np.abs(y - eta)
+        inner = np.minimum(size, self.delta)
+        return inner * (size - 0.5 * inner)
+
+    def residual(self, y: Floats, eta: Floats) -> Floats:
+        """y - eta, clipped to [-delta, delta]."""
+        return np.clip(y - eta, -self.delta, self.delta)
+
+    def curvature(self, y: Floats, eta: Floats) -> Floats:
+        """1 inside; outside, where it vanishes, a small share of delta / |y - eta|, the curvature of a majoriser."""
+        size = np.abs(y - eta)
+        return np.where(size <= self.delta, 1.0, 0.01 * self.delta / np.maximum(size, self.delta))
+
+    def dual(self, y: Floats, resid: Floats) -> Floats:
+        """resid y - 1/2 resid^2 where |resid| <= delta."""
+        inside = np.abs(resid) <= self.delta * (1.0 + 1e-15)
+        return np.where(inside, resid * y - 0.5 * resid * resid, -np.inf)
+
+    def link(self, mean: float) -> float:
+        """The mean: a start only, since the null model is an M-estimate."""
+        return mean
+
+    def mean(self, eta: Floats) -> Floats:
+        """Return eta."""
+        return eta
+
+
+LOSSES: dict[str, Loss] = {loss.name: loss for loss in (Squared(), Logistic(), Poisson(), Huber())}
+
+
+def as_loss(loss: str | Loss) -> Loss:
+    """Return a loss by name, or the loss itself.
+
+    Raises
+    ------
+    InputError
+        For a name that is not known.
+    """
+    if not isinstance(loss, str):
+        if type(loss) not in {type(known) for known in LOSSES.values()}:
+            raise InputError(f"loss={loss!r} is not a loss: use one of {', '.join(sorted(LOSSES))}, or dl.Huber(delta)")
+        return loss
+    if loss not in LOSSES:
+        raise InputError(f"loss={loss!r} is not known: use one of {', '.join(sorted(LOSSES))}")
+    return LOSSES[loss]

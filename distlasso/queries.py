@@ -40,9 +40,23 @@ class Models:
 class Rows:
     """Row-space quantities of a bundle: slices of what the coordinator or the store holds."""
 
-    y: Floats  # offset already subtracted
+    y: Floats
     weight: Floats
+    offset: Floats | None = None  # None where the loss has it subtracted from y
     derivative: Floats | None = None  # [rows, L]: w r / W, when the coordinator computed it
+
+
+@dataclass(frozen=True, slots=True)
+class RowStep:
+    """What the loss makes of the rows of a band: the input of the sweep."""
+
+    rows: Rows
+    eta: Floats  # [rows, L], offset included
+    derivative: Floats  # [rows, L]: w times the negative derivative of the loss
+
+    def curvature(self, loss: Loss, model: int) -> Floats:
+        """w times the second derivative of the loss at one model, [rows]."""
+        return np.asarray(self.rows.weight * loss.curvature(self.rows.y, self.eta[:, model]))
 
 
 class Band(Protocol):
@@ -78,7 +92,7 @@ class GradientPartial:
 class Query(Protocol):
     """A question whose answers merge; ``axis`` is 0 for neighbouring rows, 1 for neighbouring columns."""
 
-    def ask(self, band: Tiles, rows: Rows, derivative: Floats) -> object:
+    def ask(self, band: Tiles, step: RowStep, loss: Loss | None) -> object:
         """Answer for one band of tiles."""
 
     def merge(self, left: object, right: object, axis: int) -> object:
@@ -90,9 +104,10 @@ class Query(Protocol):
 class Gradient:
     """X'd of every model, and the sums that its certificate needs."""
 
-    def ask(self, band: Tiles, rows: Rows, derivative: Floats) -> GradientPartial:
+    def ask(self, band: Tiles, step: RowStep, loss: Loss | None) -> GradientPartial:
+        derivative = step.derivative
         parts = [tile.gradient(derivative, shift) for tile, shift in zip(band.tiles, band.shifts, strict=True)]
-        weight = rows.weight[:, None]
+        weight = step.rows.weight[:, None]
         square = np.divide(derivative * derivative, weight, out=np.zeros_like(derivative), where=weight > 0)
         gradient = parts[0] if len(parts) == 1 else np.concatenate(parts)
         return GradientPartial(gradient, derivative.sum(axis=0), square.sum(axis=0))
@@ -113,7 +128,7 @@ class Gather:
 
     columns: Ints  # ascending, of the whole matrix
 
-    def ask(self, band: Tiles, rows: Rows, derivative: Floats) -> Columns:
+    def ask(self, band: Tiles, step: RowStep, loss: Loss | None) -> Columns:
         cuts = np.searchsorted(self.columns, band.bounds)
         spans = zip(band.tiles, band.bounds[:-1], cuts[:-1], cuts[1:], strict=True)
         return _beside([tile.gather(self.columns[a:b] - first) for tile, first, a, b in spans])
@@ -127,17 +142,8 @@ class Gather:
 class Square:
     """The whole weighted Gram, sum_i w_i x_i x_i' of the shifted columns; for few columns."""
 
-    def ask(self, band: Tiles, rows: Rows, derivative: Floats) -> Floats:
-        if len(band.tiles) == 1:
-            return band.tiles[0].square(rows.weight, band.shifts[0])
-        shift = np.concatenate(band.shifts)
-        total = np.zeros((shift.size, shift.size))
-        whole = _beside([tile.gather(np.arange(tile.shape[1])) for tile in band.tiles])
-        for start in range(0, rows.weight.size, _PIECE):
-            piece = whole[start : start + _PIECE]
-            x = (piece.toarray() if sp.issparse(piece) else np.asarray(piece, np.float64)) - shift
-            total += x.T @ (x * rows.weight[start : start + _PIECE, None])
-        return total
+    def ask(self, band: Tiles, step: RowStep, loss: Loss | None) -> Floats:
+        return _gram(band, step.rows.weight)
 
     def merge(self, left: object, right: object, axis: int) -> Floats:
         assert isinstance(left, np.ndarray) and isinstance(right, np.ndarray) and axis == 0
@@ -149,22 +155,119 @@ class Square:
 class Moments:
     """Feature statistics under the present weights and target."""
 
-    def ask(self, band: Tiles, rows: Rows, derivative: Floats) -> Statistics:
-        return hstack([tile.moments(rows.weight, rows.y) for tile in band.tiles])
+    def ask(self, band: Tiles, step: RowStep, loss: Loss | None) -> Statistics:
+        return hstack([tile.moments(step.rows.weight, step.rows.y) for tile in band.tiles])
 
     def merge(self, left: object, right: object, axis: int) -> Statistics:
         assert isinstance(left, Statistics) and isinstance(right, Statistics)
         return hstack([left, right]) if axis == 1 else merge(left, right)
 
 
+@final
+@dataclass(frozen=True, slots=True)
+class HessianPartial:
+    """Second-order sums over rows at one model, of the shifted columns; h is w times the curvature of the loss."""
+
+    gram: Floats  # [p, p]: sum_i h_i x_i x_i'
+    cross: Floats  # [p]: sum_i h_i x_i
+    total: float  # sum_i h_i
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Hessian:
+    """Hessian of the loss in coefficients and intercept at one model of the request; for few columns."""
+
+    model: int
+
+    def ask(self, band: Tiles, step: RowStep, loss: Loss | None) -> HessianPartial:
+        assert loss is not None
+        h = step.curvature(loss, self.model)
+        parts = [tile.gradient(h[:, None], shift)[:, 0] for tile, shift in zip(band.tiles, band.shifts, strict=True)]
+        return HessianPartial(_gram(band, h), np.concatenate(parts), float(h.sum()))
+
+    def merge(self, left: object, right: object, axis: int) -> HessianPartial:
+        assert isinstance(left, HessianPartial) and isinstance(right, HessianPartial) and axis == 0
+        return HessianPartial(left.gram + right.gram, left.cross + right.cross, left.total + right.total)
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class LookPartial:
+    """Row sums of every model, over [free columns, 1]."""
+
+    value: Floats  # [L]: sum_i w_i loss_i
+    score: Floats  # [L, f + 1]: sum_i d_i [x_i,free, 1]
+    information: Floats  # [L, f + 1, f + 1]: sum_i h_i [x_i,free, 1] [x_i,free, 1]'
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Look:
+    """Loss of every model, and what a Newton step of intercept and unpenalised columns needs; no sweep."""
+
+    free: Ints  # ascending
+
+    def ask(self, band: Tiles, step: RowStep, loss: Loss | None) -> LookPartial:
+        assert loss is not None
+        rows, models = step.rows, step.eta.shape[1]
+        value = rows.weight @ loss.value(rows.y[:, None], step.eta)
+        border = _border(band, self.free)
+        score = step.derivative.T @ border
+        information = np.empty((models, border.shape[1], border.shape[1]))
+        for k in range(models):
+            information[k] = border.T @ (border * step.curvature(loss, k)[:, None])
+        return LookPartial(value, score, information)
+
+    def merge(self, left: object, right: object, axis: int) -> LookPartial:
+        assert isinstance(left, LookPartial) and isinstance(right, LookPartial) and axis == 0
+        return LookPartial(
+            left.value + right.value, left.score + right.score, left.information + right.information
+        )
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Value:
+    """Loss of every model, sum_i w_i loss_i, [L]."""
+
+    def ask(self, band: Tiles, step: RowStep, loss: Loss | None) -> Floats:
+        assert loss is not None
+        return np.asarray(step.rows.weight @ loss.value(step.rows.y[:, None], step.eta))
+
+    def merge(self, left: object, right: object, axis: int) -> Floats:
+        assert isinstance(left, np.ndarray) and isinstance(right, np.ndarray) and axis == 0
+        return left + right
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Dual:
+    """Dual value of every model's scaled residual, sum_i w_i min over eta of (loss_i + t resid_i eta), [L]."""
+
+    scale: Floats  # [L]: t
+
+    def ask(self, band: Tiles, step: RowStep, loss: Loss | None) -> Floats:
+        assert loss is not None
+        y = step.rows.y[:, None]
+        offset = 0.0 if step.rows.offset is None else step.rows.offset[:, None]
+        resid = self.scale * loss.residual(y, step.eta)
+        return np.asarray(step.rows.weight @ (loss.dual(y, resid) - resid * offset))
+
+    def merge(self, left: object, right: object, axis: int) -> Floats:
+        assert isinstance(left, np.ndarray) and isinstance(right, np.ndarray) and axis == 0
+        return left + right
+
+
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One pass: a list of models and a list of queries about them."""
+    """One exchange: a list of models and a list of queries about them, of all columns or of some."""
 
     queries: tuple[Query, ...]
     models: Models | None = None
     loss: Loss | None = None
-    shift: Floats | None = None  # [p]; None is zero
+    shift: Floats | None = None  # [p], or of ``columns``; None is zero
+    columns: Ints | None = None  # in any order; models and queries then count within them. None is all
 
 
 def answer(band: Band, request: Request, shift: Floats, first_column: int) -> list[object]:
@@ -186,8 +289,8 @@ def answer(band: Band, request: Request, shift: Floats, first_column: int) -> li
     total: list[object] = []
     for _, blocks, rows in band.bands():
         tiles = Tiles(blocks, shifts, first_column + bounds)
-        derivative = _derivative(tiles, rows, request)
-        partials = [query.ask(tiles, rows, derivative) for query in request.queries]
+        step = _row_step(tiles, rows, request)
+        partials = [query.ask(tiles, step, request.loss) for query in request.queries]
         total = (
             [q.merge(a, b, 0) for q, a, b in zip(request.queries, total, partials, strict=True)]
             if total
@@ -196,21 +299,51 @@ def answer(band: Band, request: Request, shift: Floats, first_column: int) -> li
     return total
 
 
-def _derivative(band: Tiles, rows: Rows, request: Request) -> Floats:
-    """Eta of the models, then the loss's row step: w times the negative derivative, [rows, models]."""
-    if rows.derivative is not None:
-        return rows.derivative
-    models = request.models
-    if models is None or request.loss is None:
-        return np.empty((rows.y.size, 0))
-    eta = np.tile(models.intercept, (rows.y.size, 1))
+def _row_step(band: Tiles, rows: Rows, request: Request) -> RowStep:
+    """Eta of the models, then the loss's derivative on the rows."""
+    models, n = request.models, rows.y.size
+    if models is None or request.loss is None or rows.derivative is not None:
+        derivative = np.empty((n, 0)) if rows.derivative is None else rows.derivative
+        return RowStep(rows, np.empty((n, 0)), derivative)
+    eta = np.tile(models.intercept, (n, 1))
+    if rows.offset is not None:
+        eta += rows.offset[:, None]
     cuts = np.searchsorted(models.columns, band.bounds)
     spans = zip(band.tiles, band.shifts, band.bounds[:-1], cuts[:-1], cuts[1:], strict=True)
     for tile, shift, first, a, b in spans:
         if b > a:
             own = models.columns[a:b] - first
             eta += tile.eta(own, np.ascontiguousarray(models.coef[a:b]), shift[own])
-    return np.ascontiguousarray(rows.weight[:, None] * request.loss.residual(rows.y, eta))
+    resid = request.loss.residual(rows.y[:, None], eta)
+    return RowStep(rows, eta, np.ascontiguousarray(rows.weight[:, None] * resid))
+
+
+def _gram(band: Tiles, weight: Floats) -> Floats:
+    """sum_i weight_i x_i x_i' of the shifted columns of a band."""
+    if len(band.tiles) == 1:
+        return band.tiles[0].square(weight, band.shifts[0])
+    shift = np.concatenate(band.shifts)
+    total = np.zeros((shift.size, shift.size))
+    whole = _beside([tile.gather(np.arange(tile.shape[1])) for tile in band.tiles])
+    for start in range(0, weight.size, _PIECE):
+        piece = whole[start : start + _PIECE]
+        x = (piece.toarray() if sp.issparse(piece) else np.asarray(piece, np.float64)) - shift
+        total += x.T @ (x * weight[start : start + _PIECE, None])
+    return total
+
+
+def _border(band: Tiles, free: Ints) -> Floats:
+    """Unpenalised columns, shifted, and a column of ones: [rows, f + 1]."""
+    rows = band.tiles[0].shape[0]
+    border = np.ones((rows, free.size + 1))
+    cuts = np.searchsorted(free, band.bounds)
+    spans = zip(band.tiles, band.shifts, band.bounds[:-1], cuts[:-1], cuts[1:], strict=True)
+    for tile, shift, first, a, b in spans:
+        if b > a:
+            own = free[a:b] - first
+            found: Columns = tile.gather(own)
+            border[:, a:b] = (found.toarray() if sp.issparse(found) else found) - shift[own]
+    return border
 
 
 def _beside(parts: list[object]) -> Columns:

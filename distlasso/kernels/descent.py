@@ -92,6 +92,17 @@ def correlate_dense(X: NDArray[np.generic], centre: Floats, d: Floats, out: Floa
 
 
 @kernel
+def square_dense(X: NDArray[np.generic], centre: Floats, d: Floats, out: Floats) -> None:
+    """out_j = sum_i (x_ij - centre_j)^2 d_i."""
+    for j in range(out.size):
+        x, c = X[:, j], centre[j]
+        total = 0.0
+        for i in range(d.size):
+            total += (x[i] - c) * (x[i] - c) * d[i]
+        out[j] = total
+
+
+@kernel
 def correlate_sparse(data: Floats, indices: NDArray[np.int32], indptr: Ints, d: Floats, out: Floats) -> None:
     """out_j = sum_i x_ij d_i."""
     for j in range(out.size):

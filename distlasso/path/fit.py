@@ -17,14 +17,20 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from distlasso.coordinator import drive
+from distlasso.coordinator.exchange import Exchange
 from distlasso.coordinator.form import Form
+from distlasso.coordinator.general import General, OneByOne, Together
+from distlasso.coordinator.held import Held
+from distlasso.coordinator.problem import Problem, Task
+from distlasso.coordinator.rounds import Rounds
 from distlasso.coordinator.space import Space, centre
+from distlasso.coordinator.squared import Squared
 from distlasso.data.chunks import parse_bytes
 from distlasso.data.dataset import Dataset
 from distlasso.data.statistics import Statistics
 from distlasso.errors import CertificateWarning, InputError, ResourceError
 from distlasso.events import FitFinished, FitStarted, Listener, ignore
-from distlasso.losses import LOSSES, Loss
+from distlasso.losses import Loss, as_loss
 from distlasso.path.memory import peak_bytes, resident_bytes
 from distlasso.path.plan import Projection, project
 from distlasso.path.result import Path
@@ -48,7 +54,7 @@ def fit_path(
     data: Any,
     y: Any = None,
     *,
-    loss: str = "squared",
+    loss: str | Loss = "squared",
     l1_ratio: float = 1.0,
     penalty_factors: Any = None,
     bounds: tuple[Any, Any] | None = None,
@@ -81,8 +87,9 @@ def fit_path(
         Features; float64, float32, int8 and uint8 are used as they are stored.
     y : float [n], optional
         Target; by default the one stored in the Dataset.
-    loss : {"squared"}
-        Negative log-likelihood per row.
+    loss : {"squared", "logistic", "poisson", "huber"} or Huber
+        Negative log-likelihood per row: ``(y - eta)^2 / 2``, ``log(1 + e^eta) - y eta`` (y 0 or 1), ``e^eta - y eta``,
+        or Huber's with ``dl.Huber(delta)``.
     l1_ratio : float
         ``a`` in [0, 1]: 1 is the lasso, 0 is ridge.
     penalty_factors : float [p], optional
@@ -141,7 +148,7 @@ def fit_path(
     """
     started = time.perf_counter()
     listener = on_event or ignore
-    chosen = _loss(loss)
+    chosen = as_loss(loss)
     _check_options(l1_ratio, tol, solver, n_lambdas, lambda_min_ratio)
     dataset = _dataset(data, y, sample_weight, offset)
     limits = _limits(started, max_active, time_limit)
@@ -157,9 +164,9 @@ def fit_path(
             form = projection.form
             by_columns = form.kind == "residual" and dataset.row_bounds.size == 2 and dataset.col_bounds.size > 2
             plan = plan_bundles(dataset.row_bounds, dataset.col_bounds, by_columns=by_columns)
-            rows, total = _rows(dataset)
+            rows, total = _rows(dataset, chosen, intercept=fit_intercept)
             place.open(dataset, plan, rows)
-            exchange = drive.Exchange(place, chosen, None, listener)
+            exchange = Exchange(place, chosen, None, listener)
             statistics = _statistics(dataset, exchange, total)
             space = centre(statistics, intercept=fit_intercept, sparse=sparse, narrow=dataset.dtype != np.float64)
             exchange.shift = space.shift
@@ -168,12 +175,12 @@ def fit_path(
             listener(FitStarted(n, p, n_lambdas, form.reason, planned))
             return _fit(dataset, space, grid, exchange, form, rows, by_columns, started,
                         l1_ratio=l1_ratio, factors=penalty_factors, bounds=bounds, standardize=standardize,
-                        tol=tol, listener=listener, loss=chosen, limits=limits)  # fmt: skip
+                        tol=tol, listener=listener, limits=limits)  # fmt: skip
         finally:
             place.close()
 
 
-def _statistics(dataset: Dataset, exchange: drive.Exchange, total: float) -> Statistics:
+def _statistics(dataset: Dataset, exchange: Exchange, total: float) -> Statistics:
     """Stored statistics, or those of one pass, which also looks at every value."""
     if dataset.statistics is not None:
         return dataset.statistics.scaled(1.0 / total)
@@ -199,71 +206,76 @@ def _refuse_not_finite(dataset: Dataset) -> None:
 
 
 def _fit(
-    dataset: Dataset, space: Space, grid: _Grid, exchange: drive.Exchange, form: Form, rows: RowSpace,
+    dataset: Dataset, space: Space, grid: _Grid, exchange: Exchange, form: Form, rows: RowSpace,
     by_columns: bool, started: float, *, l1_ratio: float, factors: Any, bounds: tuple[Any, Any] | None,
-    standardize: bool, tol: float, listener: Listener, loss: Loss, limits: drive.Limits,
+    standardize: bool, tol: float, listener: Listener, limits: drive.Limits,
 ) -> Path:  # fmt: skip
     n, p = dataset.shape
+    loss = exchange.loss
     penalty, excluded = _penalty(p, space, l1_ratio, factors, bounds, standardize)
     keep = np.flatnonzero(~space.constant & ~excluded)
-    free_columns = keep[penalty.at(1.0).take(keep).is_free()]
-    free = drive.fetch_free(free_columns, space, exchange, rows.weight) if free_columns.size else None
-    task = drive.Task(space, penalty, keep, exchange, free, rows.y, rows.weight,
-                      dataset.encoding != "dense", by_columns, tol, limits)  # fmt: skip
-    degenerate = space.yy <= 1e-28 * max(space.y_centre**2, 1e-280)
-    if degenerate:
+    free = keep[penalty.at(1.0).take(keep).is_free()]
+    task = Task(space, penalty, keep, free, exchange, rows.y, rows.weight, rows.offset,
+                dataset.encoding != "dense", by_columns, tol)  # fmt: skip
+    problem = _problem(task, form)
+    if _is_degenerate(problem, space):
         if grid.lambdas is None:
             raise InputError("constant target: every coefficient is 0 at any lambda; pass explicit `lambdas` for that model")
-        warnings.warn("constant target: the null model is returned with gap 0", CertificateWarning, stacklevel=3)
-        return _null(dataset, space, grid.lambdas, tol, l1_ratio, standardize, exchange, form, started, loss)
-    lam_max = float(np.max(penalty.strength(drive.null_gradient(task))[keep], initial=0.0))
-    lambdas = grid.lambdas if grid.lambdas is not None else _geometric(grid, lam_max, n, p)
-    solutions = drive.fit(task, lambdas, lam_max, listener, form.kind)
-    if not solutions.gap:
-        raise ResourceError(f"{task.ended} before the first lambda was certified: allow more")
+        warnings.warn("constant target: the null model is returned with gap 0", CertificateWarning, stacklevel=4)
+        solutions = _null_models(problem, space, grid.lambdas)
+        certificate = "constant target"
+        lambdas = grid.lambdas
+    else:
+        lam_max = float(np.max(penalty.strength(problem.null_gradient())[keep], initial=0.0))
+        lambdas = grid.lambdas if grid.lambdas is not None else _geometric(grid, lam_max, n, p)
+        solutions = drive.fit(task, problem, lambdas, lam_max, listener, limits)
+        certificate = problem.certificate
+        if not solutions.gap:
+            raise ResourceError(f"{solutions.ended} before the first lambda was certified: allow more")
     gap, asked = np.array(solutions.gap), lambdas.size
-    lambdas = lambdas[: gap.size]
     converged = gap <= tol
     if not converged.all():
         worst = float(gap.max())
         warnings.warn(
             f"{int((~converged).sum())} of {gap.size} solutions stopped above tol={tol:g} (largest gap {worst:.2e})",
-            CertificateWarning, stacklevel=3,
+            CertificateWarning, stacklevel=4,
         )  # fmt: skip
     seconds = time.perf_counter() - started
-    listener(FitFinished(gap.size, exchange.passes, exchange.rounds, seconds, task.ended or "complete"))
+    listener(FitFinished(gap.size, exchange.passes, exchange.rounds, seconds, solutions.ended or "complete"))
+    value = np.array(solutions.value)
     return Path(
-        lambdas=lambdas, coef=sp.csr_array(sp.vstack(solutions.coef, format="csr")),
+        lambdas=lambdas[: gap.size], coef=sp.csr_array(sp.vstack(solutions.coef, format="csr")),
         intercept=np.array(solutions.intercept), gap=gap,
-        deviance_ratio=1.0 - np.array(solutions.rr) / space.yy, converged=converged,
-        certificate=task.certificate, dropped=np.flatnonzero(space.constant),
+        deviance_ratio=1.0 - value / problem.d0 if certificate != "constant target" else np.zeros_like(value),
+        converged=converged, certificate=certificate, dropped=np.flatnonzero(space.constant),
         feature_names=dataset.feature_names, passes=exchange.passes, rounds=exchange.rounds,
         bytes_read=exchange.runtime.bytes_read(), seconds=seconds, peak_bytes=peak_bytes(), loss=loss.name,
         l1_ratio=l1_ratio, standardize=standardize, tol=tol, solver=f"bcd: {form.reason}",
-        complete=gap.size == asked, null_deviance=space.d0,
+        complete=gap.size == asked, null_deviance=problem.d0,
     )  # fmt: skip
 
 
-def _null(
-    dataset: Dataset, space: Space, lambdas: Floats, tol: float, l1_ratio: float, standardize: bool,
-    exchange: drive.Exchange, form: Form, started: float, loss: Loss,
-) -> Path:  # fmt: skip
-    k = lambdas.size
-    return Path(
-        lambdas=lambdas, coef=sp.csr_array((k, dataset.shape[1])), intercept=np.full(k, space.y_centre),
-        gap=np.zeros(k), deviance_ratio=np.zeros(k), converged=np.ones(k, dtype=np.bool_),
-        certificate="constant target", dropped=np.flatnonzero(space.constant), feature_names=dataset.feature_names,
-        passes=exchange.passes, rounds=exchange.rounds, bytes_read=exchange.runtime.bytes_read(),
-        seconds=time.perf_counter() - started, peak_bytes=peak_bytes(), loss=loss.name, l1_ratio=l1_ratio,
-        standardize=standardize, tol=tol, solver=f"bcd: {form.reason}", complete=True,
-        null_deviance=space.d0,
-    )  # fmt: skip
+def _problem(task: Task, form: Form) -> Problem:
+    """The problem, with where its sums come from and who solves it."""
+    if task.exchange.loss.quadratic:
+        return Squared(task, form.kind)
+    if form.kind == "gram":
+        rounds = Rounds(task)
+        return General(task, rounds, Together(task, rounds))
+    held = Held(task)
+    return General(task, held, OneByOne(task, held))
 
 
-def _loss(loss: str) -> Loss:
-    if loss not in LOSSES:
-        raise InputError(f"loss={loss!r} is not known: use one of {', '.join(sorted(LOSSES))}")
-    return LOSSES[loss]
+def _is_degenerate(problem: Problem, space: Space) -> bool:
+    """Whether the null model leaves nothing to explain, but for rounding."""
+    return problem.d0 <= 0.5e-28 * max(space.y_centre**2, 1e-280) or not problem.d0 > 0
+
+
+def _null_models(problem: Problem, space: Space, lambdas: Floats) -> drive.Solutions:
+    """The null model at every lambda."""
+    k, level = lambdas.size, problem.null_intercept
+    empty = sp.csr_array((1, space.sd.size))
+    return drive.Solutions([empty] * k, [level] * k, [0.0] * k, [0.0] * k)
 
 
 def _check_memory(projection: Projection, memory: str | int | None) -> None:
@@ -329,15 +341,15 @@ def _dataset(data: Any, y: Any, sample_weight: Any, offset: Any) -> Dataset:
     return dataset
 
 
-def _rows(dataset: Dataset) -> tuple[RowSpace, float]:
-    """Target less offset, and weights that sum to one."""
-    y = np.asarray(dataset.y, dtype=np.float64)
-    if dataset.offset is not None:
-        y = y - dataset.offset
-    if dataset.sample_weight is None:
-        return RowSpace(y, np.full(y.size, 1.0 / y.size)), float(y.size)
-    total = float(np.sum(dataset.sample_weight))
-    return RowSpace(y, dataset.sample_weight / total), total
+def _rows(dataset: Dataset, loss: Loss, *, intercept: bool) -> tuple[RowSpace, float]:
+    """Target as the loss wants it, weights that sum to one, and the offset where it is not simply a part of y."""
+    y, offset = np.asarray(dataset.y, dtype=np.float64), dataset.offset
+    weight = np.ones(y.size) if dataset.sample_weight is None else dataset.sample_weight
+    y = loss.target(y, weight, intercept=intercept)
+    if loss.quadratic and offset is not None:
+        y, offset = y - offset, None
+    total = float(np.sum(weight))
+    return RowSpace(y, weight / total, offset), total
 
 
 def _penalty(

@@ -1,6 +1,7 @@
-"""Decoded tiles that a worker keeps, within a budget of bytes: the least recently used go first.
+"""What a worker keeps: decoded tiles within a budget of bytes, and the strong columns of its bundles.
 
-A cache and nothing more: every tile can be read again from the store. Read next: ``cluster.py``, which asks it.
+Caches and nothing more: everything here can be read again from the store. Read next: ``local.py`` and ``cluster.py``,
+which ask them.
 """
 
 from __future__ import annotations
@@ -8,9 +9,16 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
-from typing import final
+from typing import Any, final
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
 
 from distlasso.data.blocks import Block
+from distlasso.data.dataset import as_block
+
+Ints = NDArray[np.int64]
 
 
 @final
@@ -47,3 +55,40 @@ class TileCache:
                     _, oldest = self._tiles.popitem(last=False)
                     self._held -= oldest.nbytes
         return tile
+
+
+@final
+class StrongColumns:
+    """The columns of each bundle that rounds ask about, gathered once and extended as more are admitted."""
+
+    def __init__(self) -> None:
+        self._held: dict[int, tuple[Ints, Any]] = {}
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all columns held."""
+        return sum(as_block(matrix).nbytes for _, matrix in self._held.values())
+
+    def block(self, bundle: int, columns: Ints, gather: Callable[[Ints], Any]) -> Block:
+        """Columns of a bundle in the order asked for; only what is not held is gathered."""
+        held = self._held.get(bundle)
+        if held is None or not np.array_equal(held[0], columns[: held[0].size]):
+            held = None
+        new = columns if held is None else columns[held[0].size :]
+        if new.size or held is None:
+            order = np.argsort(new)
+            found = gather(new[order])[:, np.argsort(order)]
+            held = (columns, _beside(None if held is None else held[1], found))
+            self._held[bundle] = held
+        return as_block(held[1])
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._held.clear()
+
+
+def _beside(old: Any, new: Any) -> Any:
+    """Columns side by side; dense ones row by row in memory, as products over rows want them."""
+    if sp.issparse(new):
+        return sp.csc_array(new if old is None else sp.hstack([old, new], format="csc"))
+    return np.ascontiguousarray(new if old is None else np.concatenate([old, new], axis=1))

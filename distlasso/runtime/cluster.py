@@ -34,7 +34,7 @@ from distlasso.data.ingest import ingest
 from distlasso.data.store import limit_threads, open_dataset
 from distlasso.errors import DistlassoError, InputError, SchedulerError
 from distlasso.queries import Request
-from distlasso.runtime.cache import TileCache
+from distlasso.runtime.cache import StrongColumns, TileCache
 from distlasso.runtime.local import BundleBand, RowSpace, answer_bundle, merge_answers
 from distlasso.runtime.plan import Bundle, MergeTree, Plan
 
@@ -274,7 +274,7 @@ class Cluster:
         seen = (worker, bundles[0].index, bundles[-1].index)
         rows = None
         if attempt or seen not in self._seen:
-            rows = RowSpace(self._rows.y[first:last], self._rows.weight[first:last])
+            rows = self._rows.cut(first, last)
             self._seen.add(seen)
         own = None if derivative is None else derivative[first:last]
         return Run(self._fit, str(self._store), self._identity, self._plan, bundles, request, rows, own, first)
@@ -323,6 +323,7 @@ class _Worker:
     """What a worker process keeps between tasks: caches, all of which can be rebuilt."""
 
     tiles: TileCache
+    strong: dict[str, StrongColumns] = field(default_factory=dict)  # by fit
     datasets: dict[tuple[str, str], Dataset] = field(default_factory=dict)
     rows: dict[tuple[str, int, int], RowSpace] = field(default_factory=dict)
 
@@ -373,10 +374,14 @@ def answer_run(run: Run) -> Answer:
         state.datasets[place] = open_dataset(run.store)
     data = _Cached(state.datasets[place], run.identity, state.tiles, [0])
     tree = MergeTree(len(run.plan.bundles), lambda a, b: merge_answers(run.request, run.plan.axis, a, b))
+    kept = state.strong.get(run.fit)
+    if kept is None:
+        state.strong.clear()
+        kept = state.strong[run.fit] = StrongColumns()
     with threadpool_limits(1, "blas"):
         for bundle in run.bundles:
             band = BundleBand(data, bundle, rows, run.derivative, run.first_row)
-            tree.add(0, bundle.index, answer_bundle(band, run.request))
+            tree.add(0, bundle.index, answer_bundle(band, run.request, kept))
     return Answer(tree.nodes(), data.visited[0])
 
 

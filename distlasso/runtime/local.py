@@ -18,7 +18,8 @@ from threadpoolctl import threadpool_limits
 
 from distlasso.data.blocks import Block
 from distlasso.data.dataset import Dataset
-from distlasso.queries import Request, Rows, answer
+from distlasso.queries import Gather, Request, Rows, answer
+from distlasso.runtime.cache import StrongColumns
 from distlasso.runtime.plan import Bundle, MergeTree, Plan
 
 Floats = NDArray[np.float64]
@@ -27,15 +28,23 @@ Ints = NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True)
 class RowSpace:
-    """Row-space quantities of the fit, [n] each; ``derivative`` [n, L] when the coordinator computed it."""
+    """Row-space quantities of the fit, [n] each; ``offset`` is None where it was subtracted from y."""
 
     y: Floats
     weight: Floats
+    offset: Floats | None = None
+
+    def cut(self, start: int, stop: int) -> RowSpace:
+        """Rows [start, stop)."""
+        own = None if self.offset is None else self.offset[start:stop]
+        return RowSpace(self.y[start:stop], self.weight[start:stop], own)
 
     def slice(self, start: int, stop: int, derivative: Floats | None) -> Rows:
-        """Rows [start, stop)."""
-        own = None if derivative is None else np.ascontiguousarray(derivative[start:stop])
-        return Rows(self.y[start:stop], self.weight[start:stop], own)
+        """Rows [start, stop), with what the coordinator computed of them."""
+        own, part = self.cut(start, stop), None
+        if derivative is not None:
+            part = np.ascontiguousarray(derivative[start:stop])
+        return Rows(own.y, own.weight, own.offset, part)
 
 
 class Runtime(Protocol):
@@ -102,12 +111,44 @@ class BundleBand:
             yield int(bounds[i] - bounds[bundle.r0]), tiles, rows
 
 
-def answer_bundle(band: BundleBand, request: Request) -> list[object]:
-    """Answer a request for one bundle."""
+@final
+@dataclass(frozen=True, slots=True)
+class StrongBand:
+    """Some columns of a bundle as one tile, with all its rows."""
+
+    block: Block
+    rows: Rows
+
+    @property
+    def column_bounds(self) -> Ints:
+        """One tile."""
+        return np.array([0, self.block.shape[1]], dtype=np.int64)
+
+    def bands(self) -> Iterator[tuple[int, list[Block], Rows]]:
+        """Yield the tile."""
+        yield 0, [self.block], self.rows
+
+
+def answer_bundle(band: BundleBand, request: Request, kept: StrongColumns) -> list[object]:
+    """Answer a request for one bundle; ``kept`` has the columns of earlier requests that named some."""
+    if request.columns is not None:
+        bundle, bounds = band.bundle, band.dataset.row_bounds
+        block = kept.block(bundle.index, request.columns, lambda columns: _gather(band, columns))
+        start, stop = int(bounds[bundle.r0]) - band.first_row, int(bounds[bundle.r1]) - band.first_row
+        shift = np.zeros(request.columns.size) if request.shift is None else request.shift
+        return answer(StrongBand(block, band.rows.slice(start, stop, band.derivative)), request, shift, 0)
     bounds = band.dataset.col_bounds
     first, stop = int(bounds[band.bundle.c0]), int(bounds[band.bundle.c1])
     shift = np.zeros(stop - first) if request.shift is None else request.shift[first:stop]
     return answer(band, request, shift, first)
+
+
+def _gather(band: BundleBand, columns: Ints) -> object:
+    """Columns of a bundle as they are stored."""
+    bounds = band.dataset.col_bounds
+    first, stop = int(bounds[band.bundle.c0]), int(bounds[band.bundle.c1])
+    (found,) = answer(band, Request((Gather(columns),)), np.zeros(stop - first), first)
+    return found
 
 
 def merge_answers(request: Request, axis: int, left: list[object], right: list[object]) -> list[object]:
@@ -122,6 +163,7 @@ class Local:
     def __init__(self, threads: int = 1) -> None:
         self._threads = threads
         self._bytes = 0
+        self._kept = StrongColumns()
 
     def place(self, dataset: Dataset) -> Dataset:
         """Everything is within reach of this process."""
@@ -130,6 +172,7 @@ class Local:
     def open(self, dataset: Dataset, plan: Plan, rows: RowSpace) -> None:
         """Prepare to answer requests about a dataset."""
         self._dataset, self._plan, self._rows = dataset, plan, rows
+        self._kept.clear()
 
     def run(self, request: Request, derivative: Floats | None = None) -> list[object]:
         """Answer a request, merged over all bundles."""
@@ -137,7 +180,7 @@ class Local:
         tree = MergeTree(len(plan.bundles), lambda a, b: merge_answers(request, plan.axis, a, b))
 
         def one(bundle: Bundle) -> list[object]:
-            return answer_bundle(BundleBand(self._dataset, bundle, self._rows, derivative), request)
+            return answer_bundle(BundleBand(self._dataset, bundle, self._rows, derivative), request, self._kept)
 
         with threadpool_limits(1, "blas"):
             if self._threads == 1 or len(plan.bundles) == 1:
@@ -147,7 +190,7 @@ class Local:
                 with ThreadPoolExecutor(self._threads) as pool:
                     for bundle, partial in zip(plan.bundles, pool.map(one, plan.bundles), strict=True):
                         tree.add(0, bundle.index, partial)
-        self._bytes += self._dataset.nbytes
+        self._bytes += self._dataset.nbytes if request.columns is None else self._kept.nbytes
         return tree.result()
 
     def bytes_read(self) -> int:
@@ -159,7 +202,8 @@ class Local:
         return 2 * self._threads
 
     def close(self) -> None:
-        """Nothing is held."""
+        """Let go of the columns that were kept."""
+        self._kept.clear()
 
 
 def serial() -> Local:

@@ -1,0 +1,233 @@
+"""Any loss by any solver: solve on the strong set, refit what is unpenalised, sweep all columns, certify.
+
+Where the sums come from is an ``Evaluation``: rounds over the data (``rounds.py``) or columns that are held (``held.py``).
+The gap is taken at a dual point that is feasible by construction: intercept and unpenalised columns are refitted at
+fixed other coefficients until their slope is rounding only, and the residual is scaled until every column allows it. A
+residual is inside the domain of its loss, and so is any shorter one. Read next: ``../certificate.py``.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol, final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from distlasso.certificate import feasible_scale, fenchel_gap
+from distlasso.coordinator.held import Held
+from distlasso.coordinator.problem import Certified, Task
+from distlasso.coordinator.rounds import Rounds
+from distlasso.errors import InputError
+from distlasso.queries import LookPartial
+from distlasso.solvers.newton import Newton
+from distlasso.solvers.proximal_newton import ProximalNewton
+from distlasso.solvers.reweighted import solve_reweighted
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+_REFITS = 60
+_ROUNDING = 1e-14  # Newton decrement, relative to the root of the loss, that is as good as zero
+
+
+class Evaluation(Protocol):
+    """Sums over all rows at models on the strong columns."""
+
+    @property
+    def columns(self) -> Ints:
+        """The strong set, in order of admission; unpenalised columns come first."""
+
+    def admit(self, columns: Ints) -> None:
+        """Put columns behind the strong set."""
+
+    def look(self, b: Floats, intercept: Floats) -> LookPartial:
+        """Loss, and normal equations of unpenalised columns and intercept, centred."""
+
+    def sweep(self, b: Floats, intercept: Floats) -> tuple[Floats, Floats]:
+        """Loss [L], and slope over all columns [p, L]."""
+
+    def dual(self, b: Floats, intercept: Floats, scale: Floats) -> Floats:
+        """Dual values of the scaled residuals, [L]."""
+
+
+class Restricted(Protocol):
+    """Solves lambdas on the strong set."""
+
+    def admit(self, columns: Ints) -> None:
+        """The strong set has grown."""
+
+    def solve(self, lams: Floats, b: Floats, intercept: Floats, target: float) -> tuple[Floats, Floats]:
+        """Solve a batch from its starting points."""
+
+
+@final
+class Together:
+    """All lambdas of a batch at once, under shared Hessians."""
+
+    def __init__(self, task: Task, rounds: Rounds) -> None:
+        self._task, self._rounds = task, rounds
+        self._solver = ProximalNewton(task.space.sd.size)
+
+    def admit(self, columns: Ints) -> None:
+        """Hessians of fewer columns are of no use."""
+        self._solver.forget()
+
+    def solve(self, lams: Floats, b: Floats, intercept: Floats, target: float) -> tuple[Floats, Floats]:
+        """Solve a batch from its starting points."""
+        columns = self._rounds.columns
+        penalties = [self._task.penalty.at(float(lam)).take(columns) for lam in lams]
+        return self._solver.solve(self._rounds, lams, penalties, b, intercept, target=target, names=columns)
+
+
+@final
+class OneByOne:
+    """One lambda after the other, on columns that are held."""
+
+    def __init__(self, task: Task, held: Held) -> None:
+        self._task, self._held = task, held
+        self._newton = Newton(task.space.sd.size)
+
+    def admit(self, columns: Ints) -> None:
+        """Nothing is kept that depends on the strong set."""
+
+    def solve(self, lams: Floats, b: Floats, intercept: Floats, target: float) -> tuple[Floats, Floats]:
+        """Solve a batch; a lambda without a start of its own starts from its predecessor."""
+        b, intercept = b.copy(), intercept.copy()
+        columns = self._held.columns
+        start = b[:, 0].copy()
+        for k, lam in enumerate(lams):
+            if k and np.array_equal(b[:, k], start):
+                b[:, k], intercept[k] = b[:, k - 1], intercept[k - 1]
+            penalty = self._task.penalty.at(float(lam)).take(columns)
+            b[:, k], intercept[k] = solve_reweighted(
+                self._held, penalty, b[:, k], float(intercept[k]), target=target, newton=self._newton, names=columns
+            )
+        return b, intercept
+
+
+@final
+class General:
+    """A convex loss with a penalty."""
+
+    def __init__(self, task: Task, evaluation: Evaluation, solver: Restricted) -> None:
+        self._task, self._evaluation, self._solver = task, evaluation, solver
+        self.certificate = "fresh float64 pass over all rows and columns"
+        self._proposals: dict[float, tuple[Floats, float]] = {}
+        self._batch: tuple[Floats, Floats] = (np.empty((0, 0)), np.empty(0))
+        self._b, self._intercept = np.zeros(task.free.size), 0.0
+        self._level, self._d0 = self._null()
+
+    @property
+    def d0(self) -> float:
+        """Mean loss of the null model, above its minimum."""
+        return self._d0
+
+    @property
+    def null_intercept(self) -> float:
+        """Intercept of the null model."""
+        return self._level
+
+    @property
+    def columns(self) -> Ints:
+        """The strong set."""
+        return self._evaluation.columns
+
+    def null_gradient(self) -> Floats:
+        """Gradient at the model of offset, intercept and unpenalised columns."""
+        _, slope = self._evaluation.sweep(self._b[:, None], np.array([self._intercept]))
+        u = np.zeros(slope.shape[0])
+        u[self._task.keep] = slope[self._task.keep, 0]
+        return u
+
+    def admit(self, columns: Ints) -> None:
+        """Put columns behind the strong set."""
+        self._evaluation.admit(columns)
+        self._solver.admit(columns)
+        self._b = np.concatenate([self._b, np.zeros(columns.size)])
+        new = np.zeros(columns.size)
+        self._proposals = {lam: (np.concatenate([b, new]), level) for lam, (b, level) in self._proposals.items()}
+
+    def solve(self, lams: Floats, sharpness: int) -> None:
+        """Solve a batch from the last accepted solution, or from its own that a pass has rejected."""
+        target = self._task.tol * self.d0 * 0.5 * 0.1**sharpness
+        here = (self._b, self._intercept)
+        starts = [self._proposals.get(float(lam), here) for lam in lams]
+        b = np.stack([start for start, _ in starts], axis=1)
+        self._batch = self._solver.solve(lams, b, np.array([level for _, level in starts]), target)
+
+    def certify(self, lams: Floats) -> Certified:
+        """Refit what is unpenalised, sweep, scale the residuals, and compare both sides."""
+        task, columns = self._task, self.columns
+        b, intercept = self._refit(*self._batch, task.free.size)
+        value, slope = self._evaluation.sweep(b, intercept)
+        u = np.zeros_like(slope)
+        u[task.keep] = slope[task.keep]
+        penalties = [task.penalty.at(float(lam)) for lam in lams]
+        u[task.free] = 0.0  # rounding only, after the refit
+        scale = np.array([feasible_scale(u[:, k], penalty) for k, penalty in enumerate(penalties)])
+        dual = self._evaluation.dual(b, intercept, scale)
+        gaps, strength = np.empty(lams.size), np.empty_like(u)
+        for k, penalty in enumerate(penalties):
+            full = np.zeros(u.shape[0])
+            full[columns] = b[:, k]
+            own = penalty.take(task.keep)
+            gap = fenchel_gap(float(value[k]), float(dual[k]), u[task.keep, k], full[task.keep], own, float(scale[k]))
+            gaps[k], strength[:, k] = gap / self.d0, task.penalty.strength(u[:, k])
+        self._proposals = {float(lam): (b[:, k], float(intercept[k])) for k, lam in enumerate(lams)}
+        return Certified(columns, b, intercept, gaps, value, strength)
+
+    def accept(self, certified: Certified, count: int) -> None:
+        """Start from the last of the accepted solutions next time."""
+        if count:
+            self._b, self._intercept = certified.b[:, count - 1].copy(), float(certified.intercept[count - 1])
+
+    def _null(self) -> tuple[float, float]:
+        """Fit offset and intercept, then the unpenalised columns too; return intercept and loss of the former."""
+        task = self._task
+        level = task.exchange.loss.link(float(task.weight @ task.y)) if task.space.intercept else 0.0
+        if task.offset is not None and task.space.intercept:
+            level -= float(task.weight @ task.offset)
+        b, intercept = self._refit(self._b[:, None], np.array([level]), 0)
+        null = float(intercept[0]), float(self._evaluation.look(b, intercept).value[0])
+        if task.free.size:
+            b, intercept = self._refit(b, intercept, task.free.size)
+        self._b, self._intercept = b[:, 0], float(intercept[0])
+        return null
+
+    def _refit(self, b: Floats, intercept: Floats, free: int) -> tuple[Floats, Floats]:
+        """Newton steps of the intercept and the first ``free`` columns at fixed other coefficients, to rounding.
+
+        Raises
+        ------
+        InputError
+            If the unpenalised part has no finite optimum.
+        """
+        own = np.append(np.arange(free), [self._task.free.size] * self._task.space.intercept)
+        if own.size == 0:
+            return b, intercept
+        x = np.concatenate([b[:free], intercept[None, :]] if self._task.space.intercept else [b[:free]]).T
+        b, step, value = b.copy(), np.zeros_like(x), np.full(len(x), np.inf)
+        size = np.full(len(x), np.inf)
+        for _ in range(_REFITS):
+            b[:free] = x[:, :free].T
+            intercept = x[:, free] if self._task.space.intercept else intercept
+            found = self._evaluation.look(b, intercept)
+            score, information = found.score[:, own], found.information[:, own[:, None], own]
+            rose = ~(found.value <= value * (1.0 + 1e-12) + 1e-300)
+            now = np.max(np.abs(score) / np.sqrt(np.maximum(np.einsum("kii->ki", information), 1e-300)), axis=1)
+            worth = np.sqrt(np.maximum(found.value, 0.0))
+            settled = ~rose & ((now <= _ROUNDING * worth) | ((now <= 1e-8 * worth) & (now > 0.5 * size)))
+            if settled.all():
+                return b, intercept
+            for k in range(len(x)):
+                if rose[k]:
+                    step[k] *= 0.5
+                    x[k] -= step[k]
+                else:
+                    step[k] = 0.0 if settled[k] else np.linalg.lstsq(information[k], score[k], rcond=1e-14)[0]
+                    x[k] += step[k]
+            value, size = np.where(rose, value, found.value), np.where(rose, size, now)
+        raise InputError(
+            "the unpenalised part of the model has no finite optimum: its columns separate the classes, or leave some rows "
+            "without an event; penalise them"
+        )

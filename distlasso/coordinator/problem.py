@@ -1,0 +1,84 @@
+"""What the batch loop needs of a problem: admit columns, solve lambdas on the strong set, certify the solutions.
+
+Two kinds exist: ``squared.py``, where complete statistics and exact quadratics do most of the work, and ``general.py``,
+for any loss and any solver. Read next: ``drive.py``, which runs the loop.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from distlasso.coordinator.exchange import Exchange
+from distlasso.coordinator.space import Space
+from distlasso.penalties import ElasticNet
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A path to fit: the problem, and the data behind an exchange."""
+
+    space: Space
+    penalty: ElasticNet
+    keep: Ints  # columns of the problem: not constant, not excluded
+    free: Ints  # of these, the unpenalised ones, ascending
+    exchange: Exchange
+    y: Floats  # [n], as the loss wants it
+    weight: Floats  # [n], sums to 1
+    offset: Floats | None  # [n]; None where it was subtracted from y
+    sparse: bool
+    by_columns: bool
+    tol: float
+
+
+@dataclass(frozen=True, slots=True)
+class Certified:
+    """A batch of solutions with their proof."""
+
+    columns: Ints  # the strong set
+    b: Floats  # [|S|, L]
+    intercept: Floats  # [L], of the centred columns
+    gaps: Floats  # [L], relative to D0
+    value: Floats  # [L]: mean loss above its minimum
+    strength: Floats  # [p, L]: lambda at which each column would just stay out
+
+
+class Problem(Protocol):
+    """A loss and a penalty on a data set."""
+
+    @property
+    def d0(self) -> float:
+        """Mean loss of the null model, above its minimum."""
+
+    @property
+    def null_intercept(self) -> float:
+        """Intercept of the null model."""
+
+    @property
+    def certificate(self) -> str:
+        """What the gaps were computed from."""
+
+    @property
+    def columns(self) -> Ints:
+        """The strong set, in order of admission."""
+
+    def null_gradient(self) -> Floats:
+        """Gradient at the model of offset, intercept and unpenalised columns, [p]; 0 outside the problem."""
+
+    def admit(self, columns: Ints) -> None:
+        """Put columns behind the strong set."""
+
+    def solve(self, lams: Floats, sharpness: int) -> None:
+        """Solve a batch of lambdas on the strong set, each ``sharpness`` making it ten times tighter."""
+
+    def certify(self, lams: Floats) -> Certified:
+        """Verify the batch that was solved last, over all columns."""
+
+    def accept(self, certified: Certified, count: int) -> None:
+        """Start from the last of ``count`` accepted solutions next time."""

@@ -1,0 +1,83 @@
+"""The smooth part of a restricted problem by rounds over the data: every worker answers for the rows of its bundles.
+
+Row-space quantities never leave the bundles; what comes back are sums. Read next: ``general.py``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from distlasso.coordinator.problem import Task
+from distlasso.queries import Dual, Gradient, Hessian, Look, LookPartial, Models, Query, Value
+from distlasso.solvers.smooth import Curvature, Point
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+
+@final
+class Rounds:
+    """Implements ``solvers.smooth.Smooth`` and the questions of ``general.Evaluation`` by exchanges."""
+
+    def __init__(self, task: Task) -> None:
+        self._task = task
+        self.columns: Ints = task.free
+        self.intercept = task.space.intercept
+
+    def admit(self, columns: Ints) -> None:
+        """Put columns behind the strong set; the bundles gather them when they are next asked."""
+        self.columns = np.concatenate([self.columns, columns])
+
+    def at(self, b: Floats, intercept: Floats, curvature_of: Sequence[int] = ()) -> tuple[Point, list[Curvature]]:
+        """One round over the strong columns."""
+        queries: list[Query] = [Value(), Gradient(), *(Hessian(k) for k in curvature_of)]
+        models = self._models(np.arange(self.columns.size), self.columns, b, intercept)
+        value, slope, *hessians = self._task.exchange.ask_all(queries, models, columns=self.columns)
+        rest = self._remainder(self.columns)
+        gradient = slope.gradient - np.outer(rest, slope.total)
+        return Point(value, gradient, slope.total), [_centred(hessian, rest) for hessian in hessians]
+
+    def look(self, b: Floats, intercept: Floats) -> LookPartial:
+        """One round: loss, and normal equations of unpenalised columns and intercept, centred."""
+        free = self._task.free.size  # they were admitted first
+        found = self._round(Look(np.arange(free)), b, intercept)
+        # [x - mean, 1] = change [x - shift, 1]
+        change = np.eye(free + 1)
+        change[:-1, -1] = -self._remainder(self._task.free)
+        return LookPartial(found.value, found.score @ change.T, change @ found.information @ change.T)
+
+    def sweep(self, b: Floats, intercept: Floats) -> tuple[Floats, Floats]:
+        """One pass: loss [L], and slope over all columns [p, L]."""
+        support = np.flatnonzero((b != 0).any(axis=1))
+        support = support[np.argsort(self.columns[support])]
+        models = self._models(self.columns[support], self.columns[support], b[support], intercept)
+        value, slope = self._task.exchange.ask_all([Value(), Gradient()], models)
+        return value, slope.gradient - np.outer(self._task.space.remainder, slope.total)
+
+    def dual(self, b: Floats, intercept: Floats, scale: Floats) -> Floats:
+        """One round: dual values of the scaled residuals, [L]."""
+        found: Floats = self._round(Dual(scale), b, intercept)
+        return found
+
+    def _round(self, query: Query, b: Floats, intercept: Floats) -> Any:
+        support = np.flatnonzero((b != 0).any(axis=1))
+        models = self._models(support, self.columns[support], b[support], intercept)
+        (found,) = self._task.exchange.ask_all([query], models, columns=self.columns)
+        return found
+
+    def _models(self, positions: Ints, columns: Ints, b: Floats, intercept: Floats) -> Models:
+        return Models(positions, np.ascontiguousarray(b), intercept - self._remainder(columns) @ b)
+
+    def _remainder(self, columns: Ints) -> Floats:
+        return self._task.space.remainder[columns]
+
+
+def _centred(hessian: Any, rest: Floats) -> Curvature:
+    """From shifted to centred columns."""
+    cross = hessian.cross - rest * hessian.total
+    gram = hessian.gram - np.outer(rest, hessian.cross) - np.outer(cross, rest)
+    return Curvature(gram, cross, hessian.total)

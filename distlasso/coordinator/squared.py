@@ -1,0 +1,208 @@
+"""Squared loss by block-coordinate descent: exact quadratics on the strong set, statistics that can certify.
+
+In *Gram form* one pass answers every lambda; in *residual form* the coordinator holds the strong columns
+(``form.py`` decides). Read next: ``../solvers/block_coordinate.py`` (the solve), ``../certificate.py`` (the proof).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import final
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from distlasso.certificate import Free, duality_gap, project
+from distlasso.coordinator.problem import Certified, Task
+from distlasso.queries import Gather, Gradient, GradientPartial, Models, Square
+from distlasso.solvers.block_coordinate import solve
+from distlasso.solvers.newton import Newton
+from distlasso.solvers.quadratic import DenseForm, GramForm, Quadratic, SparseForm
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+_EPS = float(np.finfo(np.float64).eps)
+
+
+@dataclass(slots=True)
+class Strong:
+    """The strong set: admitted columns in order, the form that holds them, and the current coefficients."""
+
+    columns: Ints
+    form: Quadratic
+    b: Floats  # at the last accepted lambda
+    newton: Newton
+    proposals: dict[float, Floats] = field(default_factory=dict)  # solutions that a pass has rejected, by lambda
+
+
+@final
+class Squared:
+    """The least-squares problem."""
+
+    def __init__(self, task: Task, form: str) -> None:
+        """``form`` is "gram" or "residual"."""
+        self._task, self._form = task, form
+        self._free = _fetch_free(task) if task.free.size else None
+        self._strong: Strong | None = None
+        self._batch = np.empty((0, 0))
+        self.certificate = ""
+
+    @property
+    def d0(self) -> float:
+        """Half the null deviance per weight."""
+        return 0.5 * self._task.space.yy
+
+    @property
+    def null_intercept(self) -> float:
+        """Weighted mean of the target."""
+        return self._task.space.y_centre
+
+    @property
+    def columns(self) -> Ints:
+        """The strong set; asking for it the first time gathers what it starts with."""
+        return self._held().columns
+
+    def null_gradient(self) -> Floats:
+        """Gradient at the model of offset, intercept and unpenalised columns."""
+        task = self._task
+        u = np.zeros_like(task.space.g0)
+        u[task.keep] = task.space.g0[task.keep]
+        if self._free is not None:
+            u, _, _ = project(u, task.space.yy, self._free)
+        return u
+
+    def admit(self, columns: Ints) -> None:
+        """Fetch new columns and put them behind the old ones."""
+        strong, space = self._held(), self._task.space
+        gathered = self._task.exchange.ask(Gather(columns), sweep=False)
+        both = np.concatenate([strong.columns, columns])
+        assert isinstance(strong.form, SparseForm | DenseForm)
+        form = strong.form.extend(gathered, space.centre[both], space.curvature[both])
+        new = np.zeros(columns.size)
+        proposals = {lam: np.concatenate([b, new]) for lam, b in strong.proposals.items()}
+        self._strong = Strong(both, form, np.concatenate([strong.b, new]), strong.newton, proposals)
+
+    def solve(self, lams: Floats, sharpness: int) -> None:
+        """Solve all lambdas of a batch on the strong set, each from its predecessors."""
+        strong, task = self._held(), self._task
+        target = task.tol * self.d0 * 0.5 * 0.1**sharpness
+        batch = np.empty((strong.columns.size, lams.size))
+        form, b = strong.form.restrict(np.arange(strong.columns.size)), strong.b
+        for k, lam in enumerate(lams):
+            if lam in strong.proposals:
+                b = strong.proposals[lam]
+            elif k >= 2:
+                b = _extrapolate(batch[:, k - 2], b, float((lams[k - 1] - lam) / (lams[k - 2] - lams[k - 1])))
+            penalty = task.penalty.at(lam).take(strong.columns)
+            b = solve(form, penalty, b, target=target, newton=strong.newton, names=strong.columns).b
+            batch[:, k] = b
+        strong.proposals = {float(lam): batch[:, k] for k, lam in enumerate(lams)}
+        self._batch = batch
+
+    def certify(self, lams: Floats) -> Certified:
+        """Gaps of the batch: from complete statistics where their rounding bound allows, else from a fresh pass."""
+        task, strong, batch = self._task, self._held(), self._batch
+        space, n_lams = task.space, lams.size
+        gradients = np.zeros((space.sd.size, n_lams))
+        rr, mean = np.empty(n_lams), np.zeros(n_lams)
+        if self._form == "gram" and self._rounding_bound() <= task.tol / 10:
+            self.certificate = self.certificate or "complete float64 statistics, rounding bound below tol/10"
+            for k in range(n_lams):
+                gradients[strong.columns, k], rr[k] = strong.form.move(batch[:, k])
+        else:
+            self.certificate = "fresh float64 pass over all rows and columns"
+            partial = self._sweep()
+            mean = partial.total if space.intercept else mean
+            swept = partial.gradient - np.outer(space.remainder, mean)
+            gradients[task.keep] = swept[task.keep]
+            rr = partial.square - mean**2
+        gaps, strength = np.empty(n_lams), np.empty_like(gradients)
+        for k in range(n_lams):
+            found = self._certify_one(float(lams[k]), batch[:, k], gradients[:, k], rr[k])
+            gaps[k], strength[:, k], rr[k] = found
+        return Certified(strong.columns, batch, space.y_centre + mean, gaps, 0.5 * rr, strength)
+
+    def accept(self, certified: Certified, count: int) -> None:
+        """Keep the last accepted coefficients as the next warm start."""
+        if count:
+            self._held().b = certified.b[:, count - 1].copy()
+
+    def _held(self) -> Strong:
+        if self._strong is None:
+            self._strong = self._full_gram() if self._form == "gram" else self._start()
+        return self._strong
+
+    def _start(self) -> Strong:
+        """Start with the unpenalised columns only."""
+        task, space, columns = self._task, self._task.space, self._task.free
+        X = task.exchange.ask(Gather(columns), sweep=False)
+        y, centre, curvature = task.y - space.y_centre, space.centre[columns], space.curvature[columns]
+        form: Quadratic
+        if sp.issparse(X):
+            form = SparseForm(sp.csc_array(X), centre, curvature, task.weight, y)
+        else:
+            form = DenseForm(np.asfortranarray(X), centre, curvature, task.weight, y)
+        return Strong(columns, form, np.zeros(columns.size), Newton(space.sd.size))
+
+    def _full_gram(self) -> Strong:
+        """One pass: the Gram of all columns."""
+        task, space = self._task, self._task.space
+        answer = task.exchange.ask(Square())
+        gram = (answer - np.outer(space.remainder, space.remainder))[np.ix_(task.keep, task.keep)]
+        form = GramForm(np.ascontiguousarray(gram), space.g0[task.keep], space.yy)
+        return Strong(task.keep, form, np.zeros(task.keep.size), Newton(space.sd.size))
+
+    def _certify_one(self, lam: float, b: Floats, u: Floats, rr: float) -> tuple[float, Floats, float]:
+        """Gap relative to D0, strength of every column, and rr; refits unpenalised columns of b in place."""
+        task, columns = self._task, self._held().columns
+        if self._free is not None:
+            u, rr, step = project(u, rr, self._free)
+            b[np.isin(columns, self._free.columns)] += step
+        full = np.zeros_like(u)
+        full[columns] = b
+        gap, _ = duality_gap(rr, u[task.keep], full[task.keep], task.penalty.at(lam).take(task.keep))
+        return gap / self.d0, task.penalty.strength(u), rr
+
+    def _sweep(self) -> GradientPartial:
+        """One pass over everything at the solutions of the batch."""
+        task, strong, batch = self._task, self._held(), self._batch
+        support = np.flatnonzero((batch != 0).any(axis=1))
+        support = support[np.argsort(strong.columns[support])]
+        own, coef = strong.columns[support], np.ascontiguousarray(batch[support])
+        models = Models(own, coef, task.space.y_centre - task.space.remainder[own] @ coef)
+        derivative = None
+        if task.by_columns:
+            assert isinstance(strong.form, SparseForm | DenseForm)
+            residuals = [strong.form.residual(batch[:, k]) for k in range(batch.shape[1])]
+            derivative = np.ascontiguousarray(task.weight[:, None] * np.array(residuals).T)
+        partial = task.exchange.ask(Gradient(), models, derivative)
+        assert isinstance(partial, GradientPartial)
+        return partial
+
+    def _rounding_bound(self) -> float:
+        """Bound, relative to D0, on the rounding error of a gap taken from Gram, g0 and yy.
+
+        Every entry is a sum over n rows, so its error is at most n eps times the product of the norms of what is
+        multiplied (Higham 2002, sec. 3.1); the gap sums entries with weights 1, |b_j| and |b_j b_k|.
+        """
+        space = self._task.space
+        norms = np.sqrt(space.curvature + space.remainder**2)[self._held().columns]
+        reach = np.sqrt(space.yy + space.y_centre**2) + np.abs(self._batch).T @ norms
+        return float(4.0 * self._task.y.size * _EPS * np.max(reach) ** 2 / self.d0)
+
+
+def _fetch_free(task: Task) -> Free:
+    """Fetch unpenalised columns and their products with all others: one gather, one pass."""
+    gathered = task.exchange.ask(Gather(task.free), sweep=False)
+    dense = gathered.toarray() if sp.issparse(gathered) else np.asarray(gathered, np.float64)
+    derivative = np.ascontiguousarray(task.weight[:, None] * (dense - task.space.centre[task.free]))
+    partial = task.exchange.ask(Gradient(), None, derivative)
+    return Free(task.free, partial.gradient - np.outer(task.space.remainder, partial.total))
+
+
+def _extrapolate(older: Floats, b: Floats, share: float) -> Floats:
+    """Follow the path on from its last two solutions: it is piecewise linear in lambda (Osborne et al. 2000)."""
+    ahead = b + share * (b - older)
+    return np.where((older != 0) & (ahead * b > 0), ahead, b)

@@ -1,0 +1,206 @@
+"""Proximal Newton for any smooth loss: all lambdas of a batch advance together, under Hessians that are rarely renewed.
+
+In every exchange with the data each lambda gets its own value and slope; the quadratic model between two exchanges is
+solved by the same coordinate descent as least squares (Lee, Sun & Saunders 2014; Friedman et al. 2010). One Hessian
+serves many lambdas: it is taken where the batch begins and where it ends, interpolated between, and renewed where a step
+gains too little. An old Hessian costs exchanges and never the answer: a step is taken only if the objective falls.
+Read next: ``block_coordinate.py``, which solves the model.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from distlasso.certificate import slope_gap
+from distlasso.penalties import Bounds4
+from distlasso.solvers.block_coordinate import solve
+from distlasso.solvers.newton import Newton
+from distlasso.solvers.quadratic import GramForm
+from distlasso.solvers.smooth import Curvature, Point, Smooth
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+_MAX_ROUNDS = 100
+_SLOW = 0.4  # a step that leaves more of the gap than this asks for a new Hessian
+_BACK = (0.5, 0.25, 0.0625)  # lengths tried at once after a step that raised the objective
+_HELD = 3  # Hessians kept
+
+
+@dataclass(slots=True)
+class _Track:
+    """One lambda on its way: an accepted model and the step that is being tried."""
+
+    lam: float
+    penalty: Bounds4
+    b: Floats
+    intercept: float
+    at: Point | None = None
+    gap: float = np.inf
+    step: Floats = field(default_factory=lambda: np.empty(0))
+    intercept_step: float = 0.0
+    length: float = 1.0  # longest that may be tried next
+    backing: bool = False
+    done: bool = False
+
+    def objective(self) -> float:
+        """Objective at the accepted model."""
+        return np.inf if self.at is None else float(self.at.value[0]) + self.penalty.value(self.b)
+
+
+@final
+class ProximalNewton:
+    """Solves batches of lambdas one after the other; keeps what one can reuse of the last."""
+
+    def __init__(self, size: int) -> None:
+        """``size`` bounds the numbers by which columns are named."""
+        self._newton = Newton(size)
+        self._hessians: list[tuple[float, Curvature]] = []  # at which lambda, newest last
+
+    def forget(self) -> None:
+        """Drop the Hessians: they are of another strong set."""
+        self._hessians = []
+
+    def solve(
+        self, smooth: Smooth, lams: Floats, penalties: list[Bounds4], b: Floats, intercept: Floats, *, target: float,
+        names: Ints,
+    ) -> tuple[Floats, Floats]:  # fmt: skip
+        """Minimise loss plus penalty on the strong columns, for every lambda.
+
+        Parameters
+        ----------
+        smooth : Smooth
+            The loss.
+        lams, penalties : float64 [L], list of Bounds4
+            Strengths, descending, and the penalties there.
+        b, intercept : float64 [S, L], [L]
+            Starting points.
+        target : float
+            Gap to reach, absolute, as far as the slope alone tells it.
+        names : int64 [S]
+            Columns of the strong set, in a numbering that outlives it.
+
+        Returns
+        -------
+        b, intercept : float64 [S, L], [L]
+        """
+        tracks = [_Track(float(lam), penalty, b[:, k].copy(), float(intercept[k]))
+                  for k, (lam, penalty) in enumerate(zip(lams, penalties, strict=True))]  # fmt: skip
+        renew = self._start(smooth, tracks)
+        for _ in range(_MAX_ROUNDS):
+            moving = [track for track in tracks if not track.done]
+            for track in moving:
+                self._aim(smooth, track, target, names)
+            moving = [track for track in moving if not track.done]
+            if not moving:
+                break
+            renew = self._try(smooth, moving, renew)
+        return np.stack([track.b for track in tracks], axis=1), np.array([track.intercept for track in tracks])
+
+    def _start(self, smooth: Smooth, tracks: list[_Track]) -> _Track | None:
+        """Value and slope where the batch begins; returns the lambda whose Hessian is wanted next."""
+        first = tracks[0]
+        same = all(np.array_equal(track.b, first.b) and track.intercept == first.intercept for track in tracks)
+        asked = tracks[:1] if same else tracks
+        b = np.stack([track.b for track in asked], axis=1)
+        wanted = (0,) if not self._hessians else ()
+        point, hessians = smooth.at(b, np.array([track.intercept for track in asked]), wanted)
+        for hessian in hessians:
+            self._keep(first.lam, hessian)
+        for k, track in enumerate(tracks):
+            track.at = point.take(0 if same else k)
+        return tracks[-1] if len(tracks) > 1 else None
+
+    def _aim(self, smooth: Smooth, track: _Track, target: float, names: Ints) -> None:
+        """Find the step of one lambda from its quadratic model, unless it has arrived."""
+        if track.backing:
+            return
+        assert track.at is not None
+        hessian = self._hessian(track.lam)
+        u, total, value = track.at.gradient[:, 0], float(track.at.total[0]), float(track.at.value[0])
+        shift = hessian.cross / hessian.total if smooth.intercept else np.zeros_like(u)
+        gram = hessian.without_intercept() if smooth.intercept else hessian.gram
+        slope = u - shift * total
+        track.gap = slope_gap(value, slope, track.b, track.penalty)
+        # The slope in the intercept is not in the gap; it is refitted later, which must not move anything.
+        if track.gap <= target and abs(total) <= 1e-3 * np.sqrt(target * hessian.total):
+            track.done = True
+            return
+        fit = gram @ track.b
+        # The model's own constant only scales its gap: the loss itself stands in.
+        yy = 2.0 * value + 2.0 * float(slope @ track.b) + float(track.b @ fit)
+        form = GramForm(gram, slope + fit, yy)
+        aim = max(0.1 * target, 1e-3 * track.gap)
+        found = solve(form, track.penalty, track.b, target=aim, newton=self._newton, names=names).b
+        track.step = found - track.b
+        track.intercept_step = total / hessian.total - float(shift @ track.step) if smooth.intercept else 0.0
+        track.length = 1.0
+
+    def _try(self, smooth: Smooth, moving: list[_Track], renew: _Track | None) -> _Track | None:
+        """One exchange: look where the steps lead; take those that go down."""
+        trials = [(track, track.length * share) for track in moving for share in (_BACK if track.backing else (1.0,))]
+        b = np.stack([track.b + length * track.step for track, length in trials], axis=1)
+        intercept = np.array([track.intercept + length * track.intercept_step for track, length in trials])
+        for k, (track, length) in enumerate(trials):
+            if length == 1.0:
+                continue
+            flipped = track.b * b[:, k] < 0
+            b[flipped, k] = 0.0
+        wanted = next((k for k, (track, _) in enumerate(trials) if track is renew), None)
+        point, hessians = smooth.at(b, intercept, () if wanted is None else (wanted,))
+        for hessian in hessians:
+            self._keep(trials[wanted or 0][0].lam, hessian)
+        worst, slowest = None, 0.0
+        for track in moving:
+            own = [k for k, (other, _) in enumerate(trials) if other is track]
+            rate = _take(track, own, trials, b, intercept, point)
+            if rate > slowest:
+                worst, slowest = track, rate
+        return worst if slowest > _SLOW else None
+
+    def _keep(self, lam: float, hessian: Curvature) -> None:
+        if not (np.isfinite(hessian.gram).all() and hessian.total > 0):
+            return
+        others = [(at, held) for at, held in self._hessians if at != lam]
+        self._hessians = [*others[1 - _HELD :], (lam, hessian)]
+
+    def _hessian(self, lam: float) -> Curvature:
+        """Interpolate between the Hessians at the nearest lambdas, in log lambda; outside, the nearest."""
+        held = sorted(self._hessians, key=lambda pair: pair[0])
+        above = next((k for k, (at, _) in enumerate(held) if at >= lam), None)
+        if above is None:
+            return held[-1][1]
+        if above == 0 or held[above][0] == lam:
+            return held[above][1]
+        (low, left), (high, right) = held[above - 1], held[above]
+        s = float(np.log(lam / low) / np.log(high / low))
+        return Curvature(
+            (1 - s) * left.gram + s * right.gram, (1 - s) * left.cross + s * right.cross,
+            (1 - s) * left.total + s * right.total,
+        )  # fmt: skip
+
+
+def _take(
+    track: _Track, own: list[int], trials: list[tuple[_Track, float]], b: Floats, intercept: Floats, point: Point
+) -> float:
+    """Accept the best trial of a lambda if it is no worse than where it stands; returns how much of the gap it left."""
+    before = track.objective()
+    values = [float(point.value[k]) + track.penalty.value(b[:, k]) for k in own]
+    finite = [v if np.isfinite(v) else np.inf for v in values]
+    best = int(np.argmin(finite))
+    slack = 1e-13 * abs(before)
+    k = own[best]
+    if not (finite[best] <= before + slack and np.isfinite(point.gradient[:, k]).all()):
+        track.length = trials[own[-1]][1]
+        track.backing = True
+        # Nothing shorter can be told from standing still.
+        track.done = track.length < 1e-9
+        return 1.0
+    track.b, track.intercept, track.at = b[:, k].copy(), float(intercept[k]), point.take(k)
+    was, track.backing = track.gap, False
+    now = slope_gap(float(point.value[k]), point.gradient[:, k], track.b, track.penalty)
+    return now / was if was > 0 else 0.0
