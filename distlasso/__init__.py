@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         StoreError,
     )  # fmt: skip
     from distlasso.estimators import ElasticNet, Lasso
+    from distlasso.losses import Huber
     from distlasso.path.fit import fit_path
     from distlasso.path.result import Path, load
     from distlasso.runtime.cluster import Cluster
@@ -35,6 +36,7 @@ _HOMES = {
     "Dataset": "data.dataset",
     "DistlassoError": "errors",
     "ElasticNet": "estimators",
+    "Huber": "losses",
     "InputError": "errors",
     "Lasso": "estimators",
     "Path": "path.result",
@@ -53,6 +55,7 @@ __all__ = [
     "Dataset",
     "DistlassoError",
     "ElasticNet",
+    "Huber",
     "InputError",
     "Lasso",
     "Path",

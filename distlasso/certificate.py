@@ -31,7 +31,8 @@ def feasible_scale(u: Floats, penalty: Bounds4) -> float:
     near = np.flatnonzero(np.abs(u) > penalty.l1)
     own, mine = u[near], penalty.take(near)
     hard = (mine.l2 == 0) & np.where(own > 0, np.isinf(mine.high), np.isinf(mine.low))
-    return float(np.min(mine.l1[hard] / np.abs(own[hard]), initial=1.0))
+    # Two roundings less, so that t |u| cannot come out above l1.
+    return float(np.min(mine.l1[hard] / np.abs(own[hard]) * (1.0 - 2.0**-51), initial=1.0))
 
 
 def fenchel_gap(value: float, dual: float, u: Floats, b: Floats, penalty: Bounds4, t: float) -> float:

@@ -95,12 +95,12 @@ def test_the_printed_gap_of_a_path_is_that_of_the_data() -> None:
 
 
 def test_a_gap_above_the_tolerance_is_reported_and_warned_about(monkeypatch: pytest.MonkeyPatch) -> None:
-    from distlasso.coordinator import drive
+    from distlasso.coordinator import squared
 
     def lazy(form: Any, penalty: Any, b: Any, **_: Any) -> Any:
         return type("Solved", (), {"b": b})()
 
-    monkeypatch.setattr(drive, "solve", lazy)
+    monkeypatch.setattr(squared, "solve", lazy)
     X, y, _ = problem(5)
     with pytest.warns(dl.CertificateWarning, match="stopped above tol"):
         path = dl.fit_path(X, y, lambdas=[0.2, 0.1])

@@ -17,14 +17,11 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from distlasso.coordinator import drive
+from distlasso.coordinator.build import SOLVERS, build
 from distlasso.coordinator.exchange import Exchange
 from distlasso.coordinator.form import Form
-from distlasso.coordinator.general import General, OneByOne, Together
-from distlasso.coordinator.held import Held
 from distlasso.coordinator.problem import Problem, Task
-from distlasso.coordinator.rounds import Rounds
 from distlasso.coordinator.space import Space, centre
-from distlasso.coordinator.squared import Squared
 from distlasso.data.chunks import parse_bytes
 from distlasso.data.dataset import Dataset
 from distlasso.data.statistics import Statistics
@@ -175,7 +172,7 @@ def fit_path(
             listener(FitStarted(n, p, n_lambdas, form.reason, planned))
             return _fit(dataset, space, grid, exchange, form, rows, by_columns, started,
                         l1_ratio=l1_ratio, factors=penalty_factors, bounds=bounds, standardize=standardize,
-                        tol=tol, listener=listener, limits=limits)  # fmt: skip
+                        tol=tol, listener=listener, limits=limits, solver=solver)  # fmt: skip
         finally:
             place.close()
 
@@ -208,7 +205,7 @@ def _refuse_not_finite(dataset: Dataset) -> None:
 def _fit(
     dataset: Dataset, space: Space, grid: _Grid, exchange: Exchange, form: Form, rows: RowSpace,
     by_columns: bool, started: float, *, l1_ratio: float, factors: Any, bounds: tuple[Any, Any] | None,
-    standardize: bool, tol: float, listener: Listener, limits: drive.Limits,
+    standardize: bool, tol: float, listener: Listener, limits: drive.Limits, solver: str,
 ) -> Path:  # fmt: skip
     n, p = dataset.shape
     loss = exchange.loss
@@ -217,7 +214,7 @@ def _fit(
     free = keep[penalty.at(1.0).take(keep).is_free()]
     task = Task(space, penalty, keep, free, exchange, rows.y, rows.weight, rows.offset,
                 dataset.encoding != "dense", by_columns, tol)  # fmt: skip
-    problem = _problem(task, form)
+    problem, reason = build(task, form, solver)
     if _is_degenerate(problem, space):
         if grid.lambdas is None:
             raise InputError("constant target: every coefficient is 0 at any lambda; pass explicit `lambdas` for that model")
@@ -250,20 +247,9 @@ def _fit(
         converged=converged, certificate=certificate, dropped=np.flatnonzero(space.constant),
         feature_names=dataset.feature_names, passes=exchange.passes, rounds=exchange.rounds,
         bytes_read=exchange.runtime.bytes_read(), seconds=seconds, peak_bytes=peak_bytes(), loss=loss.name,
-        l1_ratio=l1_ratio, standardize=standardize, tol=tol, solver=f"bcd: {form.reason}",
+        l1_ratio=l1_ratio, standardize=standardize, tol=tol, solver=reason,
         complete=gap.size == asked, null_deviance=problem.d0,
     )  # fmt: skip
-
-
-def _problem(task: Task, form: Form) -> Problem:
-    """The problem, with where its sums come from and who solves it."""
-    if task.exchange.loss.quadratic:
-        return Squared(task, form.kind)
-    if form.kind == "gram":
-        rounds = Rounds(task)
-        return General(task, rounds, Together(task, rounds))
-    held = Held(task)
-    return General(task, held, OneByOne(task, held))
 
 
 def _is_degenerate(problem: Problem, space: Space) -> bool:
@@ -299,8 +285,8 @@ def _check_options(l1_ratio: float, tol: float, solver: str, n_lambdas: int, rat
         raise InputError(f"l1_ratio={l1_ratio} is outside [0, 1]")
     if not 0.0 < tol < 1.0:
         raise InputError(f"tol={tol} is outside (0, 1): it is a duality gap relative to the null deviance")
-    if solver not in ("auto", "bcd"):
-        raise InputError(f"solver={solver!r} is not known: use 'auto' or 'bcd'")
+    if solver not in SOLVERS:
+        raise InputError(f"solver={solver!r} is not known: use one of {', '.join(SOLVERS)}")
     if int(n_lambdas) != n_lambdas or n_lambdas < 1:
         raise InputError(f"n_lambdas={n_lambdas} is not a positive whole number")
     if ratio is not None and not 0.0 < ratio < 1.0:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from distlasso.data.dataset import Dataset
 from distlasso.errors import InputError, StoreError
+from distlasso.losses import LOSSES
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -118,15 +119,16 @@ class Path:
             Rows to predict.
         lam : float, optional
             One lambda (between grid points: linear interpolation); by default all of the path.
-        type : {"link", "response"}
-            Scale of the prediction; the same for squared loss.
+        type : {"link", "response", "class"}
+            Linear predictor; mean of the target (probability of class 1, expected count); class 0 or 1, for logistic loss.
 
         Returns
         -------
         float64 [n] for one lambda, [n, k] for the whole path.
         """
-        if type not in ("link", "response"):
-            raise InputError(f"type={type!r} is not known here: use 'link' or 'response'")
+        types = ("link", "response", "class") if self.loss == "logistic" else ("link", "response")
+        if type not in types:
+            raise InputError(f"type={type!r} is not known for {self.loss} loss: use one of {', '.join(types)}")
         if lam is None:
             coef, intercept = np.asarray(self.coef.toarray().T), self.intercept
         else:
@@ -136,7 +138,10 @@ class Path:
         eta = _linear(X, coef) + intercept
         if offset is not None:
             eta = eta + offset[:, None]
-        return eta if lam is None else eta[:, 0]
+        eta = eta if lam is None else eta[:, 0]
+        if type == "class":
+            return np.asarray(eta > 0, dtype=np.float64)
+        return eta if type == "link" else LOSSES[self.loss].mean(eta)
 
     def save(self, directory: str | os.PathLike[str], *, overwrite: bool = False) -> None:
         """Write the path to a directory, atomically: it has its final name only when it is whole.

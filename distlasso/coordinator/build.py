@@ -1,0 +1,41 @@
+"""From the name of a solver to the problem that runs it: where its sums come from, and why it was chosen.
+
+A new solver is one builder here and one line in ``BUILDERS``. Read next: ``squared.py``, ``general.py``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from distlasso.coordinator.form import Form
+from distlasso.coordinator.general import General, OneByOne, Together
+from distlasso.coordinator.held import Held
+from distlasso.coordinator.problem import Problem, Task
+from distlasso.coordinator.rounds import Rounds
+from distlasso.coordinator.squared import Squared
+
+
+def build(task: Task, form: Form, solver: str) -> tuple[Problem, str]:
+    """Return the problem, and the name of its solver with the reason for it.
+
+    ``auto`` is ``bcd``: for every loss it reaches the certificate in the fewest passes.
+    """
+    name = "bcd" if solver == "auto" else solver
+    problem, reason = BUILDERS[name](task, form)
+    return problem, f"{name}: {reason}"
+
+
+def _bcd(task: Task, form: Form) -> tuple[Problem, str]:
+    if task.exchange.loss.quadratic:
+        return Squared(task, form.kind), form.reason
+    if form.kind == "gram":
+        rounds = Rounds(task)
+        reason = "proximal Newton, all lambdas of a batch in each round, Hessians of the strong set shared between them"
+        return General(task, rounds, Together(task, rounds)), reason
+    held = Held(task)
+    reason = "proximal Newton on the strong columns, held by the coordinator, one lambda after the other"
+    return General(task, held, OneByOne(task, held)), reason
+
+
+BUILDERS: dict[str, Callable[[Task, Form], tuple[Problem, str]]] = {"bcd": _bcd}
+SOLVERS = ("auto", *BUILDERS)
