@@ -13,7 +13,7 @@ from typing import Protocol, final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import entr, expit, logit
+from scipy.special import entr, logit
 
 from distlasso.errors import InputError
 
@@ -114,15 +114,16 @@ class Logistic:
 
     def value(self, y: Floats, eta: Floats) -> Floats:
         """log(1 + e^eta) - y eta - H(y), H the binary entropy."""
-        return np.asarray(np.logaddexp(0.0, eta) - y * eta - (entr(y) + entr(1.0 - y)))
+        softplus = np.maximum(eta, 0.0) + np.log1p(np.exp(-np.abs(eta)))
+        return np.asarray(softplus - y * eta - (entr(y) + entr(1.0 - y)))
 
     def residual(self, y: Floats, eta: Floats) -> Floats:
         """y - mu, mu = 1 / (1 + e^-eta)."""
-        return np.asarray(y - expit(eta))
+        return np.asarray(y - self.mean(eta))
 
     def curvature(self, y: Floats, eta: Floats) -> Floats:
         """mu (1 - mu)."""
-        mu = expit(eta)
+        mu = self.mean(eta)
         return np.asarray(mu * (1.0 - mu))
 
     def dual(self, y: Floats, resid: Floats) -> Floats:
@@ -136,7 +137,8 @@ class Logistic:
 
     def mean(self, eta: Floats) -> Floats:
         """1 / (1 + e^-eta), the probability of class 1."""
-        return np.asarray(expit(eta))
+        with np.errstate(over="ignore"):
+            return np.asarray(1.0 / (1.0 + np.exp(-eta)))
 
 
 @final

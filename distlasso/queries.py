@@ -176,7 +176,10 @@ class HessianPartial:
 @final
 @dataclass(frozen=True, slots=True)
 class Hessian:
-    """Hessian of the loss in coefficients and intercept at one model of the request; for few columns."""
+    """Hessian of the loss in coefficients and intercept at one model of the request; for few columns.
+
+    Products are in float32 where tiles are dense: it only shapes steps, and no value or slope comes from it.
+    """
 
     model: int
 
@@ -184,7 +187,7 @@ class Hessian:
         assert loss is not None
         h = step.curvature(loss, self.model)
         parts = [tile.gradient(h[:, None], shift)[:, 0] for tile, shift in zip(band.tiles, band.shifts, strict=True)]
-        return HessianPartial(_gram(band, h), np.concatenate(parts), float(h.sum()))
+        return HessianPartial(_gram(band, h, single=True), np.concatenate(parts), float(h.sum()))
 
     def merge(self, left: object, right: object, axis: int) -> HessianPartial:
         assert isinstance(left, HessianPartial) and isinstance(right, HessianPartial) and axis == 0
@@ -318,10 +321,10 @@ def _row_step(band: Tiles, rows: Rows, request: Request) -> RowStep:
     return RowStep(rows, eta, np.ascontiguousarray(rows.weight[:, None] * resid))
 
 
-def _gram(band: Tiles, weight: Floats) -> Floats:
+def _gram(band: Tiles, weight: Floats, *, single: bool = False) -> Floats:
     """sum_i weight_i x_i x_i' of the shifted columns of a band."""
     if len(band.tiles) == 1:
-        return band.tiles[0].square(weight, band.shifts[0])
+        return band.tiles[0].square(weight, band.shifts[0], single=single)
     shift = np.concatenate(band.shifts)
     total = np.zeros((shift.size, shift.size))
     whole = _beside([tile.gather(np.arange(tile.shape[1])) for tile in band.tiles])

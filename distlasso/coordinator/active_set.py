@@ -58,6 +58,7 @@ class State:
     # fixed for the whole fit
     lambdas: Floats
     tol: float
+    most: int  # lambdas of a batch
     # changes when columns are admitted
     strong: Mask
     # changes with every batch
@@ -67,7 +68,9 @@ class State:
     not_converged: frozenset[int] = frozenset()
 
 
-def begin(lambdas: Floats, tol: float, admitted: Mask, strength: Floats, lam_max: float) -> tuple[State, Command]:
+def begin(
+    lambdas: Floats, tol: float, admitted: Mask, strength: Floats, lam_max: float, most: int = MAX_BATCH
+) -> tuple[State, Command]:
     """Plan the first batch from the gradient of the null model.
 
     Parameters
@@ -82,8 +85,10 @@ def begin(lambdas: Floats, tol: float, admitted: Mask, strength: Floats, lam_max
         Lambda at which each column would just stay out of the null model.
     lam_max : float
         The largest of them.
+    most : int
+        Lambdas of a batch at most.
     """
-    state = State(lambdas, tol, admitted)
+    state = State(lambdas, tol, most, admitted)
     return _plan(state, strength[:, None], np.array([max(lam_max, lambdas[0])]))
 
 
@@ -120,7 +125,7 @@ def _plan(
 ) -> tuple[State, Command]:
     """Choose the next batch and whom to admit before it is solved."""
     start = state.accepted
-    limit = min(start + MAX_BATCH, state.lambdas.size)
+    limit = min(start + state.most, state.lambdas.size)
     budget = max(256, int(state.strong.sum()))
     stop, expected = limit, _expected(strength, lams, state.lambdas[limit - 1]) & ~state.strong
     while stop > start + 1 and stop > keep_stop and int(expected.sum()) > budget:

@@ -83,7 +83,7 @@ def _fit_all(
     admitted = np.ones(strength.size, dtype=np.bool_)
     admitted[task.keep] = False  # columns outside the problem never have to be admitted
     admitted[problem.columns] = True
-    state, command = active_set.begin(lambdas, task.tol, admitted, strength, lam_max)
+    state, command = active_set.begin(lambdas, task.tol, admitted, strength, lam_max, problem.most)
     while isinstance(command, active_set.Solve):
         if command.admit.size:
             problem.admit(command.admit)

@@ -26,8 +26,11 @@ from distlasso.solvers.reweighted import solve_reweighted
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
+_BATCH = 10  # lambdas: further ahead, the Hessian where a batch begins is of little use where it ends
 _REFITS = 60
-_ROUNDING = 1e-14  # Newton decrement, relative to the root of the loss, that is as good as zero
+_CLOSE = 1e-3  # Newton decrement, relative to the root of the loss, below which one more step squares it
+_EXACT = 1e-8
+_CHARGE = 0.05  # of tol: what the slope left in the unpenalised part may add to a gap
 
 
 class Evaluation(Protocol):
@@ -43,8 +46,8 @@ class Evaluation(Protocol):
     def look(self, b: Floats, intercept: Floats) -> LookPartial:
         """Loss, and normal equations of unpenalised columns and intercept, centred."""
 
-    def sweep(self, b: Floats, intercept: Floats) -> tuple[Floats, Floats]:
-        """Loss [L], and slope over all columns [p, L]."""
+    def sweep(self, b: Floats, intercept: Floats) -> tuple[Floats, Floats, Floats]:
+        """Loss [L], slope over all columns [p, L], slope in the intercept [L]."""
 
     def dual(self, b: Floats, intercept: Floats, scale: Floats) -> Floats:
         """Dual values of the scaled residuals, [L]."""
@@ -112,6 +115,7 @@ class General:
     def __init__(self, task: Task, evaluation: Evaluation, solver: Restricted) -> None:
         self._task, self._evaluation, self._solver = task, evaluation, solver
         self.certificate = "fresh float64 pass over all rows and columns"
+        self.most = _BATCH
         self._proposals: dict[float, tuple[Floats, float]] = {}
         self._batch: tuple[Floats, Floats] = (np.empty((0, 0)), np.empty(0))
         self._b, self._intercept = np.zeros(task.free.size), 0.0
@@ -134,7 +138,7 @@ class General:
 
     def null_gradient(self) -> Floats:
         """Gradient at the model of offset, intercept and unpenalised columns."""
-        _, slope = self._evaluation.sweep(self._b[:, None], np.array([self._intercept]))
+        _, slope, _ = self._evaluation.sweep(self._b[:, None], np.array([self._intercept]))
         u = np.zeros(slope.shape[0])
         u[self._task.keep] = slope[self._task.keep, 0]
         return u
@@ -158,12 +162,17 @@ class General:
     def certify(self, lams: Floats) -> Certified:
         """Refit what is unpenalised, sweep, scale the residuals, and compare both sides."""
         task, columns = self._task, self.columns
-        b, intercept = self._refit(*self._batch, task.free.size)
-        value, slope = self._evaluation.sweep(b, intercept)
+        b, intercept = self._batch
+        for _ in range(_REFITS):
+            b, intercept = self._refit(b, intercept, task.free.size, close=_CLOSE)
+            value, slope, total = self._evaluation.sweep(b, intercept)
+            charge = self._charge(b, intercept, slope, total)
+            if (charge <= _CHARGE * task.tol * self.d0).all():
+                break
         u = np.zeros_like(slope)
         u[task.keep] = slope[task.keep]
         penalties = [task.penalty.at(float(lam)) for lam in lams]
-        u[task.free] = 0.0  # rounding only, after the refit
+        u[task.free] = 0.0  # what is left of it is in the charge
         scale = np.array([feasible_scale(u[:, k], penalty) for k, penalty in enumerate(penalties)])
         dual = self._evaluation.dual(b, intercept, scale)
         gaps, strength = np.empty(lams.size), np.empty_like(u)
@@ -172,7 +181,7 @@ class General:
             full[columns] = b[:, k]
             own = penalty.take(task.keep)
             gap = fenchel_gap(float(value[k]), float(dual[k]), u[task.keep, k], full[task.keep], own, float(scale[k]))
-            gaps[k], strength[:, k] = gap / self.d0, task.penalty.strength(u[:, k])
+            gaps[k], strength[:, k] = (gap + charge[k]) / self.d0, task.penalty.strength(u[:, k])
         self._proposals = {float(lam): (b[:, k], float(intercept[k])) for k, lam in enumerate(lams)}
         return Certified(columns, b, intercept, gaps, value, strength)
 
@@ -181,21 +190,34 @@ class General:
         if count:
             self._b, self._intercept = certified.b[:, count - 1].copy(), float(certified.intercept[count - 1])
 
+    def _charge(self, b: Floats, intercept: Floats, slope: Floats, total: Floats) -> Floats:
+        """What the bound loses because the unpenalised part has a slope left, [L].
+
+        The dual value at a slope s is a bound less s x, x the coefficient at the optimum: |s| (1 + 2 |x|) covers every
+        optimum whose x is no more than twice as far from 0 as here, plus one; s is near rounding.
+        """
+        free = self._task.free
+        left = np.abs(slope[free]) * (1.0 + 2.0 * np.abs(b[: free.size]))
+        level = np.abs(total) * (1.0 + 2.0 * np.abs(intercept)) if self._task.space.intercept else 0.0
+        return np.asarray(left.sum(axis=0) + level)
+
     def _null(self) -> tuple[float, float]:
         """Fit offset and intercept, then the unpenalised columns too; return intercept and loss of the former."""
         task = self._task
         level = task.exchange.loss.link(float(task.weight @ task.y)) if task.space.intercept else 0.0
         if task.offset is not None and task.space.intercept:
             level -= float(task.weight @ task.offset)
-        b, intercept = self._refit(self._b[:, None], np.array([level]), 0)
+        b, intercept = self._refit(self._b[:, None], np.array([level]), 0, close=_EXACT)
         null = float(intercept[0]), float(self._evaluation.look(b, intercept).value[0])
         if task.free.size:
-            b, intercept = self._refit(b, intercept, task.free.size)
+            b, intercept = self._refit(b, intercept, task.free.size, close=_EXACT)
         self._b, self._intercept = b[:, 0], float(intercept[0])
         return null
 
-    def _refit(self, b: Floats, intercept: Floats, free: int) -> tuple[Floats, Floats]:
-        """Newton steps of the intercept and the first ``free`` columns at fixed other coefficients, to rounding.
+    def _refit(self, b: Floats, intercept: Floats, free: int, close: float) -> tuple[Floats, Floats]:
+        """Newton steps of the intercept and the first ``free`` columns at fixed other coefficients.
+
+        One more step is taken once all decrements are ``close``, relative to the root of the loss.
 
         Raises
         ------
@@ -207,26 +229,24 @@ class General:
             return b, intercept
         x = np.concatenate([b[:free], intercept[None, :]] if self._task.space.intercept else [b[:free]]).T
         b, step, value = b.copy(), np.zeros_like(x), np.full(len(x), np.inf)
-        size = np.full(len(x), np.inf)
         for _ in range(_REFITS):
-            b[:free] = x[:, :free].T
-            intercept = x[:, free] if self._task.space.intercept else intercept
             found = self._evaluation.look(b, intercept)
             score, information = found.score[:, own], found.information[:, own[:, None], own]
+            scale = np.sqrt(np.maximum(np.einsum("kii->ki", information), 1e-300))
             rose = ~(found.value <= value * (1.0 + 1e-12) + 1e-300)
-            now = np.max(np.abs(score) / np.sqrt(np.maximum(np.einsum("kii->ki", information), 1e-300)), axis=1)
-            worth = np.sqrt(np.maximum(found.value, 0.0))
-            settled = ~rose & ((now <= _ROUNDING * worth) | ((now <= 1e-8 * worth) & (now > 0.5 * size)))
-            if settled.all():
-                return b, intercept
+            near = np.max(np.abs(score) / scale, axis=1) <= close * np.sqrt(np.maximum(found.value, 0.0)) + 1e-15
             for k in range(len(x)):
                 if rose[k]:
                     step[k] *= 0.5
                     x[k] -= step[k]
                 else:
-                    step[k] = 0.0 if settled[k] else np.linalg.lstsq(information[k], score[k], rcond=1e-14)[0]
+                    step[k] = np.linalg.lstsq(information[k], score[k], rcond=1e-14)[0]
                     x[k] += step[k]
-            value, size = np.where(rose, value, found.value), np.where(rose, size, now)
+            value = np.where(rose, value, found.value)
+            b[:free] = x[:, :free].T
+            intercept = x[:, free].copy() if self._task.space.intercept else intercept
+            if (near & ~rose).all():
+                return b, intercept
         raise InputError(
             "the unpenalised part of the model has no finite optimum: its columns separate the classes, or leave some rows "
             "without an event; penalise them"

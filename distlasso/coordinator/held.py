@@ -121,14 +121,14 @@ class Held:
             information.append(border.T @ (border * (self.weight * self.loss.curvature(self.y, eta))[:, None]))
         return LookPartial(np.array(value), np.array(score), np.array(information))
 
-    def sweep(self, b: Floats, intercept: Floats) -> tuple[Floats, Floats]:
-        """One pass: loss [L], and slope over all columns [p, L]."""
+    def sweep(self, b: Floats, intercept: Floats) -> tuple[Floats, Floats, Floats]:
+        """One pass: loss [L], slope over all columns [p, L], slope in the intercept [L]."""
         space = self._task.space
         etas = [self.eta(b[:, k], float(intercept[k])) for k in range(b.shape[1])]
         value = np.array([float(self.weight @ self.loss.value(self.y, eta)) for eta in etas])
         derivative = np.stack([self.weight * self.loss.residual(self.y, eta) for eta in etas], axis=1)
         (found,) = self._task.exchange.ask_all([Gradient()], derivative=np.ascontiguousarray(derivative))
-        return value, found.gradient - np.outer(space.remainder, found.total)
+        return value, found.gradient - np.outer(space.remainder, found.total), found.total
 
     def dual(self, b: Floats, intercept: Floats, scale: Floats) -> Floats:
         """Dual values of the scaled residuals, [L]."""

@@ -57,6 +57,10 @@ class Problem(Protocol):
         """Mean loss of the null model, above its minimum."""
 
     @property
+    def most(self) -> int:
+        """Lambdas of a batch at most."""
+
+    @property
     def null_intercept(self) -> float:
         """Intercept of the null model."""
 

@@ -35,7 +35,8 @@ class Rounds:
     def at(self, b: Floats, intercept: Floats, curvature_of: Sequence[int] = ()) -> tuple[Point, list[Curvature]]:
         """One round over the strong columns."""
         queries: list[Query] = [Value(), Gradient(), *(Hessian(k) for k in curvature_of)]
-        models = self._models(np.arange(self.columns.size), self.columns, b, intercept)
+        support = np.flatnonzero((b != 0).any(axis=1))
+        models = self._models(support, self.columns[support], b[support], intercept)
         value, slope, *hessians = self._task.exchange.ask_all(queries, models, columns=self.columns)
         rest = self._remainder(self.columns)
         gradient = slope.gradient - np.outer(rest, slope.total)
@@ -50,13 +51,13 @@ class Rounds:
         change[:-1, -1] = -self._remainder(self._task.free)
         return LookPartial(found.value, found.score @ change.T, change @ found.information @ change.T)
 
-    def sweep(self, b: Floats, intercept: Floats) -> tuple[Floats, Floats]:
-        """One pass: loss [L], and slope over all columns [p, L]."""
+    def sweep(self, b: Floats, intercept: Floats) -> tuple[Floats, Floats, Floats]:
+        """One pass: loss [L], slope over all columns [p, L], slope in the intercept [L]."""
         support = np.flatnonzero((b != 0).any(axis=1))
         support = support[np.argsort(self.columns[support])]
         models = self._models(self.columns[support], self.columns[support], b[support], intercept)
         value, slope = self._task.exchange.ask_all([Value(), Gradient()], models)
-        return value, slope.gradient - np.outer(self._task.space.remainder, slope.total)
+        return value, slope.gradient - np.outer(self._task.space.remainder, slope.total), slope.total
 
     def dual(self, b: Floats, intercept: Floats, scale: Floats) -> Floats:
         """One round: dual values of the scaled residuals, [L]."""

@@ -14,6 +14,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from distlasso.certificate import Free, duality_gap, project
+from distlasso.coordinator.active_set import MAX_BATCH
 from distlasso.coordinator.problem import Certified, Task
 from distlasso.queries import Gather, Gradient, GradientPartial, Models, Square
 from distlasso.solvers.block_coordinate import solve
@@ -48,6 +49,7 @@ class Squared:
         self._strong: Strong | None = None
         self._batch = np.empty((0, 0))
         self.certificate = ""
+        self.most = MAX_BATCH
 
     @property
     def d0(self) -> float:

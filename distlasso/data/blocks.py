@@ -14,7 +14,7 @@ from typing import Protocol, final
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
-from scipy.linalg.blas import dsyrk
+from scipy.linalg.blas import dsyrk, ssyrk
 
 from distlasso.data.statistics import Statistics, hstack, merge, of_target
 from distlasso.kernels import dense, sparse
@@ -46,8 +46,8 @@ class Block(Protocol):
     def gather(self, columns: Ints) -> NDArray[np.generic] | sp.csc_array:
         """Some columns as stored: a Fortran-ordered array, or CSC of float64."""
 
-    def square(self, weight: Floats, shift: Floats) -> Floats:
-        """sum_i w_i (x_ij - shift_j) (x_ik - shift_k), float64 [columns, columns]."""
+    def square(self, weight: Floats, shift: Floats, *, single: bool = False) -> Floats:
+        """sum_i w_i (x_ij - shift_j) (x_ik - shift_k), float64 [columns, columns]; products in float32 if ``single``."""
 
     def moments(self, weight: Floats, y: Floats) -> Statistics:
         """Weighted statistics of all columns."""
@@ -73,7 +73,8 @@ class DenseBlock:
 
     def eta(self, columns: Ints, coef: Floats, shift: Floats) -> Floats:
         out = np.zeros((self.shape[0], coef.shape[1]))
-        for rows in _pieces(self.shape[0], _PIECE_ROWS):
+        height = max(_PIECE_ROWS, min(_SYRK_ROWS, _PIECE_ROWS * _PIECE_COLUMNS // max(columns.size, 1)))
+        for rows in _pieces(self.shape[0], height):
             for part in _pieces(columns.size, _PIECE_COLUMNS):
                 scratch = np.empty((rows.stop - rows.start, part.stop - part.start))
                 dense.widen_columns(self._X[rows], columns[part], shift[part], scratch)
@@ -82,7 +83,8 @@ class DenseBlock:
 
     def gradient(self, d: Floats, shift: Floats) -> Floats:
         if self._X.dtype == np.float64 and not shift.any():
-            return np.asarray(self._X.T.astype(np.float64, copy=False) @ d)
+            X = self._X.astype(np.float64, copy=False)
+            return np.asarray((d.T @ X).T if X.flags.c_contiguous else X.T @ d)
         out = np.zeros((self.shape[1], d.shape[1]))
         for rows, part, scratch in self._widened(shift):
             out[part] += scratch.T @ d[rows]
@@ -96,16 +98,16 @@ class DenseBlock:
             dense.gather_columns(self._X[rows], columns, out[:, rows])
         return out.T
 
-    def square(self, weight: Floats, shift: Floats) -> Floats:
+    def square(self, weight: Floats, shift: Floats, *, single: bool = False) -> Floats:
         p = self.shape[1]
-        total = np.zeros((p, p), order="F")
+        dtype, product = (np.float32, ssyrk) if single else (np.float64, dsyrk)
+        total = np.zeros((p, p), dtype, order="F")
         root = np.sqrt(weight)
         for rows in _pieces(self.shape[0], _SYRK_ROWS):
-            scratch = np.empty((rows.stop - rows.start, p))
-            dense.widen(self._X[rows], shift, scratch)
-            scratch *= root[rows, None]
-            total = dsyrk(1.0, scratch.T, beta=1.0, c=total, overwrite_c=1)
-        upper = np.triu(total)
+            scratch = np.empty((rows.stop - rows.start, p), dtype)
+            dense.widen_scaled(self._X[rows], shift, root[rows], scratch)
+            total = product(1.0, scratch.T, beta=1.0, c=total, overwrite_c=1)
+        upper = np.triu(total).astype(np.float64, copy=False)
         return np.asarray(upper + np.triu(upper, 1).T)
 
     def moments(self, weight: Floats, y: Floats) -> Statistics:
@@ -205,7 +207,7 @@ class CSRBlock(_SparseBlock):
         matrix = sp.csr_array(self._parts, shape=self._shape)
         return _as_csc(matrix[:, columns])
 
-    def square(self, weight: Floats, shift: Floats) -> Floats:
+    def square(self, weight: Floats, shift: Floats, *, single: bool = False) -> Floats:
         out = np.zeros((self._shape[1], self._shape[1]))
         sparse.square_csr(*self._parts, weight, out)
         return out
@@ -238,7 +240,7 @@ class CSCBlock(_SparseBlock):
         matrix = sp.csc_array(self._parts, shape=self._shape)
         return _as_csc(matrix[:, columns])
 
-    def square(self, weight: Floats, shift: Floats) -> Floats:
+    def square(self, weight: Floats, shift: Floats, *, single: bool = False) -> Floats:
         rows = sp.csr_array(sp.csc_array(self._parts, shape=self._shape))
         return CSRBlock(rows.data, rows.indices, rows.indptr, self._shape).square(weight, shift)
 

@@ -6,6 +6,8 @@ Read next: ``data/blocks.py``, which cuts the tiles.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -21,6 +23,14 @@ def widen(X: NDArray[np.generic], shift: Floats, out: Floats) -> None:
     for i in range(X.shape[0]):
         for j in range(X.shape[1]):
             out[i, j] = X[i, j] - shift[j]
+
+
+@kernel
+def widen_scaled(X: NDArray[np.generic], shift: Floats, scale: Floats, out: NDArray[np.floating[Any]]) -> None:
+    """out_ij = scale_i (x_ij - shift_j), row by row."""
+    for i in range(X.shape[0]):
+        for j in range(X.shape[1]):
+            out[i, j] = scale[i] * (X[i, j] - shift[j])
 
 
 @kernel

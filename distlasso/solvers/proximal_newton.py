@@ -26,8 +26,10 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 _MAX_ROUNDS = 100
-_SLOW = 0.4  # a step that leaves more of the gap than this asks for a new Hessian
+_PATIENCE = 4.0  # exchanges that a lambda may still need at its pace before a new Hessian is worth its cost
+_PACE = 0.1  # share of the gap that a step is trusted to leave at best
 _BACK = (0.5, 0.25, 0.0625)  # lengths tried at once after a step that raised the objective
+_RIDGE = 1e-5  # on the diagonal: Hessians come in float32, and collinear columns must not look concave
 _HELD = 3  # Hessians kept
 
 
@@ -98,7 +100,7 @@ class ProximalNewton:
             moving = [track for track in moving if not track.done]
             if not moving:
                 break
-            renew = self._try(smooth, moving, renew)
+            renew = self._try(smooth, moving, renew, target)
         return np.stack([track.b for track in tracks], axis=1), np.array([track.intercept for track in tracks])
 
     def _start(self, smooth: Smooth, tracks: list[_Track]) -> _Track | None:
@@ -123,7 +125,8 @@ class ProximalNewton:
         hessian = self._hessian(track.lam)
         u, total, value = track.at.gradient[:, 0], float(track.at.total[0]), float(track.at.value[0])
         shift = hessian.cross / hessian.total if smooth.intercept else np.zeros_like(u)
-        gram = hessian.without_intercept() if smooth.intercept else hessian.gram
+        gram = hessian.without_intercept() if smooth.intercept else hessian.gram.copy()
+        gram[np.diag_indices_from(gram)] *= 1.0 + _RIDGE
         slope = u - shift * total
         track.gap = slope_gap(value, slope, track.b, track.penalty)
         # The slope in the intercept is not in the gap; it is refitted later, which must not move anything.
@@ -140,7 +143,9 @@ class ProximalNewton:
         track.intercept_step = total / hessian.total - float(shift @ track.step) if smooth.intercept else 0.0
         track.length = 1.0
 
-    def _try(self, smooth: Smooth, moving: list[_Track], renew: _Track | None) -> _Track | None:
+    def _try(
+        self, smooth: Smooth, moving: list[_Track], renew: _Track | None, target: float
+    ) -> _Track | None:
         """One exchange: look where the steps lead; take those that go down."""
         trials = [(track, track.length * share) for track in moving for share in (_BACK if track.backing else (1.0,))]
         b = np.stack([track.b + length * track.step for track, length in trials], axis=1)
@@ -154,13 +159,14 @@ class ProximalNewton:
         point, hessians = smooth.at(b, intercept, () if wanted is None else (wanted,))
         for hessian in hessians:
             self._keep(trials[wanted or 0][0].lam, hessian)
-        worst, slowest = None, 0.0
+        worst, longest = None, _PATIENCE
         for track in moving:
             own = [k for k, (other, _) in enumerate(trials) if other is track]
-            rate = _take(track, own, trials, b, intercept, point)
-            if rate > slowest:
-                worst, slowest = track, rate
-        return worst if slowest > _SLOW else None
+            rate = min(max(_take(track, own, trials, b, intercept, point), _PACE), 0.99)
+            left = np.log(max(track.gap * rate / target, 1.0)) / -np.log(rate)
+            if left > longest:
+                worst, longest = track, left
+        return worst
 
     def _keep(self, lam: float, hessian: Curvature) -> None:
         if not (np.isfinite(hessian.gram).all() and hessian.total > 0):
