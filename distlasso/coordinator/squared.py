@@ -7,6 +7,7 @@ In *Gram form* one pass answers every lambda; in *residual form* the coordinator
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
 from typing import final
 
 import numpy as np
@@ -18,6 +19,7 @@ from distlasso.coordinator.active_set import MAX_BATCH
 from distlasso.coordinator.problem import Certified, Task
 from distlasso.queries import Gather, Gradient, GradientPartial, Models, Square
 from distlasso.solvers.block_coordinate import solve
+from distlasso.solvers.lanes import LANES, follow, side_by_side
 from distlasso.solvers.newton import Newton
 from distlasso.solvers.quadratic import DenseForm, GramForm, Quadratic, SparseForm
 
@@ -34,7 +36,7 @@ class Strong:
     columns: Ints
     form: Quadratic
     b: Floats  # at the last accepted lambda
-    newton: Newton
+    newtons: list[Newton]  # one a lane
     proposals: dict[float, Floats] = field(default_factory=dict)  # solutions that a pass has rejected, by lambda
 
 
@@ -84,24 +86,33 @@ class Squared:
         form = strong.form.extend(gathered, space.centre[both], space.curvature[both])
         new = np.zeros(columns.size)
         proposals = {lam: np.concatenate([b, new]) for lam, b in strong.proposals.items()}
-        self._strong = Strong(both, form, np.concatenate([strong.b, new]), strong.newton, proposals)
+        self._strong = Strong(both, form, np.concatenate([strong.b, new]), strong.newtons, proposals)
 
     def solve(self, lams: Floats, sharpness: int) -> None:
         """Solve all lambdas of a batch on the strong set, each from its predecessors."""
         strong, task = self._held(), self._task
         target = task.tol * self.d0 * 0.5 * 0.1**sharpness
         batch = np.empty((strong.columns.size, lams.size))
-        form, b = strong.form.restrict(np.arange(strong.columns.size)), strong.b
-        for k, lam in enumerate(lams):
-            if lam in strong.proposals:
-                b = strong.proposals[lam]
-            elif k >= 2:
-                b = _extrapolate(batch[:, k - 2], b, float((lams[k - 1] - lam) / (lams[k - 2] - lams[k - 1])))
-            penalty = task.penalty.at(lam).take(strong.columns)
-            b = solve(form, penalty, b, target=target, newton=strong.newton, names=strong.columns).b
-            batch[:, k] = b
+        form = strong.form.restrict(np.arange(strong.columns.size))
+        forms = [form, *(form.twin() for _ in range(LANES - 1))]
+        for first in range(0, lams.size, LANES):
+            lanes = range(first, min(first + LANES, lams.size))
+            jobs = [partial(solve, forms[k - first], task.penalty.at(float(lams[k])).take(strong.columns),
+                            self._begin(strong, lams, batch, k, first), target=target,
+                            newton=strong.newtons[k - first], names=strong.columns) for k in lanes]  # fmt: skip
+            for k, solved in zip(lanes, side_by_side(jobs), strict=True):
+                batch[:, k] = solved.b
         strong.proposals = {float(lam): batch[:, k] for k, lam in enumerate(lams)}
         self._batch = batch
+
+    def _begin(self, strong: Strong, lams: Floats, batch: Floats, k: int, solved: int) -> Floats:
+        """Where lambda k starts, the first ``solved`` of the batch being solved."""
+        if lams[k] in strong.proposals:
+            return strong.proposals[float(lams[k])]
+        if solved < 2:
+            return batch[:, solved - 1] if solved else strong.b
+        older, last = lams[solved - 2], lams[solved - 1]
+        return follow(batch[:, solved - 2], batch[:, solved - 1], float((last - lams[k]) / (older - last)))
 
     def certify(self, lams: Floats) -> Certified:
         """Gaps of the batch: from complete statistics where their rounding bound allows, else from a fresh pass."""
@@ -115,15 +126,15 @@ class Squared:
                 gradients[strong.columns, k], rr[k] = strong.form.move(batch[:, k])
         else:
             self.certificate = "fresh float64 pass over all rows and columns"
-            partial = self._sweep()
-            mean = partial.total if space.intercept else mean
-            swept = partial.gradient - np.outer(space.remainder, mean)
+            found = self._sweep()
+            mean = found.total if space.intercept else mean
+            swept = found.gradient - np.outer(space.remainder, mean)
             gradients[task.keep] = swept[task.keep]
-            rr = partial.square - mean**2
+            rr = found.square - mean**2
         gaps, strength = np.empty(n_lams), np.empty_like(gradients)
         for k in range(n_lams):
-            found = self._certify_one(float(lams[k]), batch[:, k], gradients[:, k], rr[k])
-            gaps[k], strength[:, k], rr[k] = found
+            one = self._certify_one(float(lams[k]), batch[:, k], gradients[:, k], rr[k])
+            gaps[k], strength[:, k], rr[k] = one
         return Certified(strong.columns, batch, space.y_centre + mean, gaps, 0.5 * rr, strength)
 
     def accept(self, certified: Certified, count: int) -> None:
@@ -146,7 +157,7 @@ class Squared:
             form = SparseForm(sp.csc_array(X), centre, curvature, task.weight, y)
         else:
             form = DenseForm(np.asfortranarray(X), centre, curvature, task.weight, y)
-        return Strong(columns, form, np.zeros(columns.size), Newton(space.sd.size))
+        return Strong(columns, form, np.zeros(columns.size), _newtons(space.sd.size))
 
     def _full_gram(self) -> Strong:
         """One pass: the Gram of all columns."""
@@ -154,7 +165,7 @@ class Squared:
         answer = task.exchange.ask(Square())
         gram = (answer - np.outer(space.remainder, space.remainder))[np.ix_(task.keep, task.keep)]
         form = GramForm(np.ascontiguousarray(gram), space.g0[task.keep], space.yy)
-        return Strong(task.keep, form, np.zeros(task.keep.size), Newton(space.sd.size))
+        return Strong(task.keep, form, np.zeros(task.keep.size), _newtons(space.sd.size))
 
     def _certify_one(self, lam: float, b: Floats, u: Floats, rr: float) -> tuple[float, Floats, float]:
         """Gap relative to D0, strength of every column, and rr; refits unpenalised columns of b in place."""
@@ -179,9 +190,9 @@ class Squared:
             assert isinstance(strong.form, SparseForm | DenseForm)
             residuals = [strong.form.residual(batch[:, k]) for k in range(batch.shape[1])]
             derivative = np.ascontiguousarray(task.weight[:, None] * np.array(residuals).T)
-        partial = task.exchange.ask(Gradient(), models, derivative)
-        assert isinstance(partial, GradientPartial)
-        return partial
+        found = task.exchange.ask(Gradient(), models, derivative)
+        assert isinstance(found, GradientPartial)
+        return found
 
     def _rounding_bound(self) -> float:
         """Bound, relative to D0, on the rounding error of a gap taken from Gram, g0 and yy.
@@ -195,16 +206,15 @@ class Squared:
         return float(4.0 * self._task.y.size * _EPS * np.max(reach) ** 2 / self.d0)
 
 
+def _newtons(size: int) -> list[Newton]:
+    return [Newton(size) for _ in range(LANES)]
+
+
 def _fetch_free(task: Task) -> Free:
     """Fetch unpenalised columns and their products with all others: one gather, one pass."""
     gathered = task.exchange.ask(Gather(task.free), sweep=False)
     dense = gathered.toarray() if sp.issparse(gathered) else np.asarray(gathered, np.float64)
     derivative = np.ascontiguousarray(task.weight[:, None] * (dense - task.space.centre[task.free]))
-    partial = task.exchange.ask(Gradient(), None, derivative)
-    return Free(task.free, partial.gradient - np.outer(task.space.remainder, partial.total))
+    found = task.exchange.ask(Gradient(), None, derivative)
+    return Free(task.free, found.gradient - np.outer(task.space.remainder, found.total))
 
-
-def _extrapolate(older: Floats, b: Floats, share: float) -> Floats:
-    """Follow the path on from its last two solutions: it is piecewise linear in lambda (Osborne et al. 2000)."""
-    ahead = b + share * (b - older)
-    return np.where((older != 0) & (ahead * b > 0), ahead, b)

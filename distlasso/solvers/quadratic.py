@@ -58,6 +58,9 @@ class Quadratic(Protocol):
     def restrict(self, work: Ints) -> Quadratic:
         """The problem on some of the columns, all other coefficients being 0."""
 
+    def twin(self) -> Quadratic:
+        """The same problem with a state of its own, sharing what does not change."""
+
 
 @final
 class GramForm:
@@ -107,6 +110,9 @@ class GramForm:
 
     def restrict(self, work: Ints) -> GramForm:
         return GramForm(np.ascontiguousarray(self._gram[np.ix_(work, work)]), self._g0[work], self._yy)
+
+    def twin(self) -> GramForm:
+        return GramForm(self._gram, self._g0, self._yy)
 
 
 @final
@@ -166,6 +172,9 @@ class DenseForm:
     def restrict(self, work: Ints) -> DenseForm:
         X = np.asfortranarray(self._X[:, work])
         return DenseForm(X, self._centre[work], self._h[work], self._w, self._y)
+
+    def twin(self) -> DenseForm:
+        return DenseForm(self._X, self._centre, self._h, self._w, self._y)
 
     def _eta(self, b: Floats) -> Floats:
         eta = np.zeros_like(self._y)
@@ -266,6 +275,9 @@ class SparseForm:
             yy = float(self._w @ (self._y * self._y))
             return GramForm(np.ascontiguousarray(self._gram[np.ix_(work, work)]), u[work], yy)
         return SparseForm(sp.csc_array(X), self._centre[work], self._h[work], self._w, self._y)
+
+    def twin(self) -> SparseForm:
+        return SparseForm(self._X, self._centre, self._h, self._w, self._y, self._gram)
 
     def _settle(self) -> None:
         """Put the drift into the rows."""
