@@ -165,8 +165,9 @@ def fit_path(
             place.open(dataset, plan, rows)
             exchange = Exchange(place, chosen, None, listener)
             statistics = _statistics(dataset, exchange, total)
-            space = centre(statistics, intercept=fit_intercept, sparse=sparse, narrow=dataset.dtype != np.float64)
-            exchange.shift = space.shift
+            space = centre(statistics, intercept=fit_intercept, sparse=sparse, narrow=dataset.dtype != np.float64,
+                           missing_value=dataset.missing_value)  # fmt: skip
+            exchange.shift, exchange.imputation = space.shift, space.imputation
             planned = resident_bytes() + projection.coordinator_bytes + place.tiles_at_once() * projection.tile_bytes
             n_lambdas = grid.n_lambdas if grid.lambdas is None else grid.lambdas.size
             listener(FitStarted(n, p, n_lambdas, form.reason, planned))
@@ -199,7 +200,10 @@ def _refuse_not_finite(dataset: Dataset) -> None:
             if bad is not None:
                 row, column = int(dataset.row_bounds[i]) + bad[0], int(dataset.col_bounds[j]) + bad[1]
                 name = f" ({dataset.feature_names[column]})" if dataset.feature_names else ""
-                raise InputError(f"X is NaN or infinite in row {row}, column {column}{name}: clean or impute it first")
+                raise InputError(
+                    f"X is NaN or infinite in row {row}, column {column}{name}: clean it, or say that NaN means missing "
+                    "with Dataset.from_arrays(X, y, missing_value=np.nan) or dl.ingest(..., missing='keep')"
+                )
 
 
 def _fit(
@@ -248,7 +252,7 @@ def _fit(
         feature_names=dataset.feature_names, passes=exchange.passes, rounds=exchange.rounds,
         bytes_read=exchange.runtime.bytes_read(), seconds=seconds, peak_bytes=peak_bytes(), loss=loss.name,
         l1_ratio=l1_ratio, standardize=standardize, tol=tol, solver=reason,
-        complete=gap.size == asked, null_deviance=problem.d0,
+        complete=gap.size == asked, null_deviance=problem.d0, imputation=space.imputation,
     )  # fmt: skip
 
 
