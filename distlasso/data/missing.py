@@ -57,7 +57,7 @@ def in_registers(imputation: Imputation | None, dtype: Any, centre: Floats) -> t
 def is_missing(values: NDArray[Any], code: Code | None) -> Mask:
     """Where values are the code, or NaN."""
     holes = values != values
-    return holes if code is None else holes | (values == code)
+    return np.asarray(holes if code is None else holes | (values == code))
 
 
 def recode(values: NDArray[Any], given: Code | None, code: Code, dtype: np.dtype[Any]) -> NDArray[Any]:

@@ -78,20 +78,21 @@ def merge(a: Statistics, b: Statistics) -> Statistics:
     present = a.present + b.present
     share = np.divide(b.present, present, out=np.zeros_like(present), where=present > 0)
     between = a.present * share
-    step, present_step = b.mean - a.mean, b.present_y - a.present_y
-    return Statistics(
-        weight=weight,
-        mean=a.mean + step * share,
-        m2=a.m2 + b.m2 + step * step * between,
-        max_abs=np.maximum(a.max_abs, b.max_abs),
-        cross_y=a.cross_y + b.cross_y + step * (present_step * between),
-        present=present,
-        present_y=a.present_y + present_step * share,
-        y_mean=a.y_mean + y_step * y_share,
-        y_m2=a.y_m2 + b.y_m2 + y_step * y_step * (a.weight * y_share),
-        n_rows=a.n_rows + b.n_rows,
-        nnz=a.nnz + b.nnz,
-    )
+    with np.errstate(invalid="ignore"):  # infinite means are found by who asked
+        step, present_step = b.mean - a.mean, b.present_y - a.present_y
+        return Statistics(
+            weight=weight,
+            mean=a.mean + step * share,
+            m2=a.m2 + b.m2 + step * step * between,
+            max_abs=np.maximum(a.max_abs, b.max_abs),
+            cross_y=a.cross_y + b.cross_y + step * (present_step * between),
+            present=present,
+            present_y=a.present_y + present_step * share,
+            y_mean=a.y_mean + y_step * y_share,
+            y_m2=a.y_m2 + b.y_m2 + y_step * y_step * (a.weight * y_share),
+            n_rows=a.n_rows + b.n_rows,
+            nnz=a.nnz + b.nnz,
+        )
 
 
 def hstack(parts: Sequence[Statistics]) -> Statistics:

@@ -87,11 +87,11 @@ def add_present_moments(
         if w[i] > 0.0:
             for j in range(Z.shape[1]):
                 z = Z[i, j]
-                if z == z:
-                    present[j] += w[i]
-                    present_y[j] += w[i] * dy[i]
-                    mean[j] += w[i] * z
-                    max_abs[j] = max(max_abs[j], abs(z))
+                here, z = (w[i], z) if z == z else (0.0, 0.0)  # adding zeros keeps the loop free of branches
+                present[j] += here
+                present_y[j] += here * dy[i]
+                mean[j] += here * z
+                max_abs[j] = max(max_abs[j], abs(z))
     for j in range(Z.shape[1]):
         if present[j] > 0.0:
             present_y[j] /= present[j]
@@ -100,6 +100,6 @@ def add_present_moments(
         if w[i] > 0.0:
             for j in range(Z.shape[1]):
                 z = Z[i, j] - mean[j]
-                if z == z:
-                    m2[j] += w[i] * z * z
-                    cross[j] += w[i] * z * (dy[i] - present_y[j])
+                z = z if z == z else 0.0
+                m2[j] += w[i] * z * z
+                cross[j] += w[i] * z * (dy[i] - present_y[j])

@@ -12,7 +12,7 @@ from distlasso.kernels import kernel
 
 
 @kernel
-def centred(x: Any, centre: float, code: Any, lift: float) -> float:
+def centred(x: Any, centre: float, code: Any, lift: float) -> Any:
     """x - centre, or lift where x is missing."""
     if code is None:
         return x - centre

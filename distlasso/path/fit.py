@@ -81,7 +81,8 @@ def fit_path(
     Parameters
     ----------
     data : Dataset, array [n, p] or scipy.sparse matrix [n, p]
-        Features; float64, float32, int8 and uint8 are used as they are stored.
+        Features; float64, float32, int8 and uint8 are used as they are stored. A value that a Dataset marks as missing
+        counts as the weighted mean of its column over all rows of the fit that have one.
     y : float [n], optional
         Target; by default the one stored in the Dataset.
     loss : {"squared", "logistic", "poisson", "huber"} or Huber
