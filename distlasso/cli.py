@@ -21,6 +21,7 @@ from rich.console import Console
 from rich.table import Table
 
 import distlasso as dl
+from distlasso.data.missing import spelled
 from distlasso.errors import DistlassoError, InputError, StoreError
 from distlasso.progress import Progress
 
@@ -75,7 +76,8 @@ def ingest(
     encoding: Annotated[str, typer.Option(help="auto, dense, csr or csc.")] = "auto",
     dtype: Annotated[str | None, typer.Option(help="float64, float32, int8 or uint8, of dense values.")] = None,
     chunks: Annotated[str | None, typer.Option(help="ROWSxCOLUMNS of a chunk; planned by default.")] = None,
-    missing: Annotated[str, typer.Option(help="error, mean or drop.")] = "error",
+    missing: Annotated[str, typer.Option(help="error, mean, drop or keep.")] = "error",
+    missing_value: Annotated[float | None, typer.Option(help="Value that means missing, with --missing keep.")] = None,
     memory: Annotated[str, typer.Option(help="Bytes of values held at once.")] = "1GB",
     overwrite: Overwrite = False,
     json_: Json = False,
@@ -84,8 +86,8 @@ def ingest(
     with Progress(enabled=not json_) as progress:
         dataset = dl.ingest(
             source, store, target=target, weight=weight, offset=offset, one_hot=one_hot, encoding=encoding,
-            dtype=_dtype(dtype), chunks=_chunks(chunks), missing=missing, memory=memory, overwrite=overwrite,
-            on_event=progress,
+            dtype=_dtype(dtype), chunks=_chunks(chunks), missing=missing, missing_value=missing_value, memory=memory,
+            overwrite=overwrite, on_event=progress,
         )  # fmt: skip
     _show(_about(dataset), json_)
 
@@ -100,7 +102,8 @@ def inspect(store: Annotated[str, typer.Argument(help="A store.")], json_: Json 
         constant = s.sd <= 1e-12 * s.max_abs
         summary |= {
             "target_mean": s.y_mean, "target_sd": float(np.sqrt(s.y_m2 / s.weight)),
-            "constant_columns": int(constant.sum()), "largest_mean_over_sd": _largest_ratio(s, constant),
+            "constant_columns": int(constant.sum()), "missing_share": float(np.mean(1.0 - s.present / s.weight)),
+            "largest_mean_over_sd": _largest_ratio(s, constant),
         }  # fmt: skip
     from distlasso.path.plan import project
 
@@ -195,7 +198,8 @@ def _about(dataset: dl.Dataset) -> dict[str, Any]:
         "stored_entries": dataset.nnz, "decoded_bytes": dataset.nbytes,
         "tiles": [dataset.row_bounds.size - 1, dataset.col_bounds.size - 1], "target": dataset.y is not None,
         "sample_weight": dataset.sample_weight is not None, "offset": dataset.offset is not None,
-        "feature_names": dataset.feature_names is not None, "fingerprint": dataset.fingerprint,
+        "feature_names": dataset.feature_names is not None, "missing_value": spelled(dataset.missing_value),
+        "fingerprint": dataset.fingerprint,
     }  # fmt: skip
 
 

@@ -17,6 +17,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from distlasso.data.blocks import Block
+from distlasso.data.missing import Imputation
 from distlasso.data.statistics import Statistics, hstack, merge
 from distlasso.losses import Loss
 
@@ -124,7 +125,7 @@ class Gradient:
 @final
 @dataclass(frozen=True, slots=True)
 class Gather:
-    """The stored values of some columns."""
+    """The stored values of some columns, missing ones too."""
 
     columns: Ints  # ascending, of the whole matrix
 
@@ -271,6 +272,7 @@ class Request:
     loss: Loss | None = None
     shift: Floats | None = None  # [p], or of ``columns``; None is zero
     columns: Ints | None = None  # in any order; models and queries then count within them. None is all
+    imputation: Imputation | None = None  # of [p], or of ``columns``; None where no value may be missing
 
 
 def answer(band: Band, request: Request, shift: Floats, first_column: int) -> list[object]:
@@ -325,13 +327,12 @@ def _gram(band: Tiles, weight: Floats, *, single: bool = False) -> Floats:
     """sum_i weight_i x_i x_i' of the shifted columns of a band."""
     if len(band.tiles) == 1:
         return band.tiles[0].square(weight, band.shifts[0], single=single)
-    shift = np.concatenate(band.shifts)
-    total = np.zeros((shift.size, shift.size))
-    whole = _beside([tile.gather(np.arange(tile.shape[1])) for tile in band.tiles])
+    p = int(band.bounds[-1] - band.bounds[0])
+    total = np.zeros((p, p))
     for start in range(0, weight.size, _PIECE):
-        piece = whole[start : start + _PIECE]
-        x = (piece.toarray() if sp.issparse(piece) else np.asarray(piece, np.float64)) - shift
-        total += x.T @ (x * weight[start : start + _PIECE, None])
+        part = slice(start, start + _PIECE)
+        x = np.concatenate([t.widened(part, shift) for t, shift in zip(band.tiles, band.shifts, strict=True)], axis=1)
+        total += x.T @ (x * weight[part, None])
     return total
 
 
@@ -344,8 +345,7 @@ def _border(band: Tiles, free: Ints) -> Floats:
     for tile, shift, first, a, b in spans:
         if b > a:
             own = free[a:b] - first
-            found: Columns = tile.gather(own)
-            border[:, a:b] = (found.toarray() if sp.issparse(found) else found) - shift[own]
+            border[:, a:b] = tile.eta(own, np.eye(own.size), shift[own])
     return border
 
 

@@ -142,3 +142,17 @@ def test_missing_values_may_be_filled_or_dropped(tmp_path: Path) -> None:
     assert mean.statistics is not None
     assert mean.statistics.mean[0] == pytest.approx((1 + 8 / 3 + 4 + 3) / 4)
     assert drop.shape == (2, 2)
+
+
+def test_missing_codes_are_kept_from_a_file_to_predictions(tmp_path: Path) -> None:
+    X = np.array([[0, 1], [-1, 2], [1, -1], [2, 0], [2, 1]], dtype=np.int8)
+    np.savez(tmp_path / "d.npz", X=X, y=np.array([1.0, 2.0, 0.5, 3.0, 2.5]))
+    store, model, out = tmp_path / "d.zarr", tmp_path / "model", tmp_path / "p.npy"
+    done = run("ingest", tmp_path / "d.npz", store, "--missing", "keep", "--missing-value", -1, "--json")
+    assert done.returncode == 0, done.stderr
+    about = json.loads(run("inspect", store, "--json").stdout)
+    assert (about["dtype"], about["missing_value"]) == ("int8", -1)
+    assert about["missing_share"] == pytest.approx(0.2)
+    assert run("fit", store, "--out", model, "--runtime", "serial", "--n-lambdas", 3).returncode == 0
+    assert run("predict", model, store, "--out", out).returncode == 0
+    assert np.isfinite(np.load(out)).all()

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from distlasso.data.missing import Imputation
 from distlasso.events import Listener, PassFinished
 from distlasso.losses import Loss
 from distlasso.queries import Models, Query, Request
@@ -33,6 +34,7 @@ class Exchange:
     listener: Listener
     passes: int = 0
     rounds: int = 0
+    imputation: Imputation | None = None
 
     def ask(
         self, query: Query, models: Models | None = None, derivative: Floats | None = None, *, sweep: bool = True
@@ -47,8 +49,11 @@ class Exchange:
     ) -> list[Any]:  # fmt: skip
         """Ask several queries in one exchange, about all columns or about some."""
         started = time.perf_counter()
-        shift = self.shift if columns is None or self.shift is None else self.shift[columns]
-        request = Request(tuple(queries), models, self.loss, shift, columns)
+        shift, imputation = self.shift, self.imputation
+        if columns is not None:
+            shift = None if shift is None else shift[columns]
+            imputation = None if imputation is None else imputation.take(columns)
+        request = Request(tuple(queries), models, self.loss, shift, columns, imputation)
         answers = self.runtime.run(request, derivative)
         self.rounds += 1
         if sweep and columns is None:

@@ -14,6 +14,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from distlasso.coordinator.problem import Task
+from distlasso.data.missing import in_registers
 from distlasso.kernels import descent
 from distlasso.losses import Loss
 from distlasso.queries import Gather, Gradient, LookPartial
@@ -57,7 +58,7 @@ class Held:
             new = sp.hstack([self._X, new], format="csc") if sp.issparse(new) else np.concatenate([self._X, new], axis=1)
         self._X = sp.csc_array(new) if sp.issparse(new) else np.asfortranarray(new)
         self.columns = np.concatenate([self.columns, columns])
-        self._centre = self._task.space.centre[self.columns]
+        self._centre, self._imputation = self._task.space.centre[self.columns], self._task.space.imputed(self.columns)
 
     def eta(self, b: Floats, intercept: float) -> Floats:
         """Linear predictor of one model, offset included, [n]."""
@@ -67,7 +68,7 @@ class Held:
         if sp.issparse(self._X):
             descent.combine_sparse(self._X.data, self._X.indices, self._X.indptr.astype(np.int64), b, out)
             return out - float(self._centre @ b)
-        descent.combine_dense(self._X, self._centre, b, out)
+        descent.combine_dense(self._X, self._centre, *in_registers(self._imputation, self._X.dtype, self._centre), b, out)
         return out
 
     def correlate(self, d: Floats) -> Floats:
@@ -76,7 +77,7 @@ class Held:
         if sp.issparse(self._X):
             descent.correlate_sparse(self._X.data, self._X.indices, self._X.indptr.astype(np.int64), d, out)
             return out - self._centre * float(d.sum())
-        descent.correlate_dense(self._X, self._centre, d, out)
+        descent.correlate_dense(self._X, self._centre, *in_registers(self._imputation, self._X.dtype, self._centre), d, out)
         return out
 
     def least_squares(self, weight: Floats, y: Floats, shift: Floats) -> Quadratic:
@@ -90,8 +91,8 @@ class Held:
             curvature = np.maximum(second - centre * centre, 0.0)
             return SparseForm(self._X, centre, curvature, weight, y)
         curvature = np.empty(self.columns.size)
-        descent.square_dense(self._X, centre, weight, curvature)
-        return DenseForm(self._X, centre, curvature, weight, y)
+        descent.square_dense(self._X, centre, *in_registers(self._imputation, self._X.dtype, centre), weight, curvature)
+        return DenseForm(self._X, centre, curvature, weight, y, self._imputation)
 
     def at(self, b: Floats, intercept: Floats, curvature_of: Sequence[int] = ()) -> tuple[Point, list[Curvature]]:
         """Value and slope of every model; Hessians by dense products."""
@@ -110,9 +111,8 @@ class Held:
     def look(self, b: Floats, intercept: Floats) -> LookPartial:
         """Loss, and normal equations of unpenalised columns and intercept."""
         free = self._task.free.size  # they were admitted first
-        X = self._X[:, :free]
         border = np.ones((self.y.size, free + 1))
-        border[:, :free] = (X.toarray() if sp.issparse(X) else X) - self._centre[:free]
+        border[:, :free] = self._task.space.centred(self._task.free, self._X[:, :free])
         value, score, information = [], [], []
         for k in range(b.shape[1]):
             eta = self.eta(b[:, k], float(intercept[k]))
@@ -140,5 +140,5 @@ class Held:
         return values
 
     def _curvature(self, h: Floats) -> Curvature:
-        X = (self._X.toarray() if sp.issparse(self._X) else self._X) - self._centre
+        X = self._task.space.centred(self.columns, self._X)
         return Curvature(X.T @ (X * h[:, None]), X.T @ h, float(h.sum()))

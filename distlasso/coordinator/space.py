@@ -8,10 +8,13 @@ mean is far from 0 (relative error of a Gram entry: machine epsilon times (mean/
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import scipy.sparse as sp
 from numpy.typing import NDArray
 
+from distlasso.data.missing import Code, Imputation
 from distlasso.data.statistics import Statistics
 from distlasso.errors import InputError
 
@@ -36,11 +39,23 @@ class Space:
     yy: float  # (1/W) y' W y
     weight: float  # W
     intercept: bool
+    imputation: Imputation | None = None  # None: no value is missing
 
     @property
     def d0(self) -> float:
         """Half the null deviance per weight: what gaps are relative to."""
         return 0.5 * self.yy
+
+    def imputed(self, columns: Ints) -> Imputation | None:
+        """What stands for the missing values of some columns."""
+        return None if self.imputation is None else self.imputation.take(columns)
+
+    def centred(self, columns: Ints, gathered: Any) -> Floats:
+        """Gathered columns, imputed and less their centre, float64 [n, S]."""
+        values = gathered.toarray() if sp.issparse(gathered) else gathered
+        imputation = self.imputed(columns)
+        filled = np.asarray(values, np.float64) if imputation is None else imputation.apply(values)
+        return np.asarray(filled - self.centre[columns])
 
     @property
     def remainder(self) -> Floats:
@@ -52,7 +67,9 @@ class Space:
         return np.asarray(self.y_centre - self.remainder[columns] @ coef)
 
 
-def centre(statistics: Statistics, *, intercept: bool, sparse: bool, narrow: bool) -> Space:
+def centre(
+    statistics: Statistics, *, intercept: bool, sparse: bool, narrow: bool, missing_value: Code | None = None
+) -> Space:
     """Derive the space of a fit from feature statistics.
 
     Parameters
@@ -63,6 +80,8 @@ def centre(statistics: Statistics, *, intercept: bool, sparse: bool, narrow: boo
         Whether columns and target are centred.
     sparse, narrow : bool
         Sparse tiles cannot be shifted; tiles narrower than float64 are widened in cache, where a shift is free.
+    missing_value : int or NaN, optional
+        Stored value that means missing; the mean takes its place.
 
     Raises
     ------
@@ -83,10 +102,11 @@ def centre(statistics: Statistics, *, intercept: bool, sparse: bool, narrow: boo
         raise InputError(
             f"sparse column {worst} has mean/sd = {far[worst]:.1e}, beyond 1e4: store the data dense"
         )
+    imputation = None if missing_value is None else Imputation(missing_value, s.mean)
     variance = s.m2 / s.weight
     if intercept:
         return Space(shift, s.mean, variance, sd, constant, s.cross_y / s.weight,
-                     s.y_mean, s.y_m2 / s.weight, s.weight, True)  # fmt: skip
+                     s.y_mean, s.y_m2 / s.weight, s.weight, True, imputation)  # fmt: skip
     return Space(
         shift,
         np.zeros_like(sd),
@@ -98,4 +118,5 @@ def centre(statistics: Statistics, *, intercept: bool, sparse: bool, narrow: boo
         s.y_m2 / s.weight + s.y_mean**2,
         s.weight,
         False,
+        imputation,
     )

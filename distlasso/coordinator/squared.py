@@ -82,8 +82,13 @@ class Squared:
         strong, space = self._held(), self._task.space
         gathered = self._task.exchange.ask(Gather(columns), sweep=False)
         both = np.concatenate([strong.columns, columns])
-        assert isinstance(strong.form, SparseForm | DenseForm)
-        form = strong.form.extend(gathered, space.centre[both], space.curvature[both])
+        centre, curvature = space.centre[both], space.curvature[both]
+        form: Quadratic
+        if isinstance(strong.form, DenseForm):
+            form = strong.form.extend(gathered, centre, curvature, space.imputed(both))
+        else:
+            assert isinstance(strong.form, SparseForm)
+            form = strong.form.extend(gathered, centre, curvature)
         new = np.zeros(columns.size)
         proposals = {lam: np.concatenate([b, new]) for lam, b in strong.proposals.items()}
         self._strong = Strong(both, form, np.concatenate([strong.b, new]), strong.newtons, proposals)
@@ -156,7 +161,7 @@ class Squared:
         if sp.issparse(X):
             form = SparseForm(sp.csc_array(X), centre, curvature, task.weight, y)
         else:
-            form = DenseForm(np.asfortranarray(X), centre, curvature, task.weight, y)
+            form = DenseForm(np.asfortranarray(X), centre, curvature, task.weight, y, space.imputed(columns))
         return Strong(columns, form, np.zeros(columns.size), _newtons(space.sd.size))
 
     def _full_gram(self) -> Strong:
@@ -213,8 +218,7 @@ def _newtons(size: int) -> list[Newton]:
 def _fetch_free(task: Task) -> Free:
     """Fetch unpenalised columns and their products with all others: one gather, one pass."""
     gathered = task.exchange.ask(Gather(task.free), sweep=False)
-    dense = gathered.toarray() if sp.issparse(gathered) else np.asarray(gathered, np.float64)
-    derivative = np.ascontiguousarray(task.weight[:, None] * (dense - task.space.centre[task.free]))
+    derivative = np.ascontiguousarray(task.weight[:, None] * task.space.centred(task.free, gathered))
     found = task.exchange.ask(Gradient(), None, derivative)
     return Free(task.free, found.gradient - np.outer(task.space.remainder, found.total))
 

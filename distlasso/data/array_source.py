@@ -1,7 +1,7 @@
 """Arrays as a source: in memory or memory-mapped, looked through once for missing values and cut into batches.
 
 A dense array is never copied as a whole, so that a mapped file may be larger than memory: rows are dropped, holes
-filled and values cast a batch at a time. Read next: ``sources.py``.
+filled or marked and values cast a batch at a time. Read next: ``sources.py``.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from distlasso.data.dataset import as_block, check_rows, check_weights, to_matrix
+from distlasso.data.missing import Code, recode
 from distlasso.data.sources import Batch, Options
 from distlasso.errors import InputError
 
@@ -35,6 +36,8 @@ def from_arrays(X: Any, y: Any, options: Options) -> ArraySource:
     """
     _refuse_names(options)
     matrix = to_matrix(X)
+    if options.missing == "keep" and sp.issparse(matrix):
+        raise InputError("missing='keep' is for dense X: pass a dense array, or missing='mean' or 'drop'")
     n = matrix.shape[0]
     dropped, means = (_sparse_holes if sp.issparse(matrix) else _dense_holes)(matrix, options.missing)
     parts = {"y": y, "weight": options.weight, "offset": options.offset}
@@ -49,11 +52,12 @@ def from_arrays(X: Any, y: Any, options: Options) -> ArraySource:
     target = None if y is None else check_rows("y", kept["y"], left)
     weight = None if options.weight is None else check_weights(kept["weight"], left)
     offset = None if options.offset is None else check_rows("offset", kept["offset"], left)
+    beside = _Rows(target, weight, offset)
     if sp.issparse(matrix):
-        return ArraySource(_csr(matrix, rows, means), _Rows(target, weight, offset), None, None, np.dtype(np.float64))
+        return ArraySource(_csr(matrix, rows, means), beside, None, None, np.dtype(np.float64), None)
     dtype = np.dtype(options.dtype or matrix.dtype)
     _check_range(matrix, dtype, means)
-    return ArraySource(matrix, _Rows(target, weight, offset), rows, means, dtype)
+    return ArraySource(matrix, beside, rows, means, dtype, _codes(options, dtype))
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,14 +72,29 @@ class _Rows:
         return tuple(None if v is None else v[rows] for v in (self.y, self.weight, self.offset))
 
 
+@dataclass(frozen=True, slots=True)
+class _Codes:
+    """Which value means missing: in the array (besides NaN), and in the store."""
+
+    given: Code | None
+    stored: Code
+
+
+def _codes(options: Options, dtype: np.dtype[Any]) -> _Codes | None:
+    stored = options.stored_code(dtype)
+    return None if stored is None else _Codes(options.missing_value, stored)
+
+
 @final
 class ArraySource:
-    """An array, the rows of it that stay, and what is put where a value is missing."""
+    """An array, the rows of it that stay, and what is put where a value is missing: a mean or a code."""
 
     def __init__(
-        self, X: Any, rows: _Rows, kept: NDArray[np.int64] | None, means: Floats | None, dtype: np.dtype[Any]
-    ) -> None:
-        self._X, self._rows, self._kept, self._means = X, rows, kept, means
+        self, X: Any, rows: _Rows, kept: NDArray[np.int64] | None, means: Floats | None, dtype: np.dtype[Any],
+        codes: _Codes | None,
+    ) -> None:  # fmt: skip
+        self._X, self._rows, self._kept, self._means, self._codes = X, rows, kept, means, codes
+        self.missing_value = None if codes is None else codes.stored
         self.feature_names: list[str] | None = None
         self.dtype = dtype
         self.sparse = bool(sp.issparse(X))
@@ -85,7 +104,8 @@ class ArraySource:
     @property
     def fingerprint(self) -> str:
         """Hash of shape, dtype, what belongs to the rows, and a sample of X."""
-        digest = hashlib.blake2b(repr((self._X.shape, self.dtype.str, self.nnz)).encode(), digest_size=16)
+        about = (self._X.shape, self.dtype.str, self.nnz, self._codes)
+        digest = hashlib.blake2b(repr(about).encode(), digest_size=16)
         for values in (self._rows.y, self._rows.weight, self._rows.offset, self._kept, self._means):
             digest.update(b"none" if values is None else values.tobytes())
         for i in range(0, self._X.shape[0], max(1, self._X.shape[0] // 64)):
@@ -108,6 +128,8 @@ class ArraySource:
         piece = self._X[rows, a:b] if self._kept is None else self._X[self._kept[rows], a:b]
         if self._means is not None:
             piece = np.where(np.isnan(piece), self._means[a:b].astype(piece.dtype), piece)
+        if self._codes is not None:
+            return recode(piece, self._codes.given, self._codes.stored, self.dtype)
         return np.ascontiguousarray(piece, dtype=self.dtype)
 
 
@@ -127,7 +149,7 @@ def _pieces(matrix: Any) -> Iterator[tuple[int, Any]]:
 
 
 def _refuse(row: int, column: int, value: float) -> InputError:
-    what, advice = ("infinite", "") if np.isinf(value) else ("NaN", ", or pass missing='mean' or 'drop'")
+    what, advice = ("infinite", "") if np.isinf(value) else ("NaN", ", or pass missing='mean', 'drop' or 'keep'")
     return InputError(f"X is {what} in row {row}, column {column}: clean it{advice}")
 
 
@@ -148,7 +170,7 @@ def _dense_holes(matrix: Any, missing: str) -> tuple[Mask, Floats | None]:
             add = np.sum if holes is None else np.nansum
             total += add(piece, axis=0, dtype=np.float64)
         if holes is not None:
-            dropped[start : start + len(piece)] = holes.any(axis=1)
+            dropped[start : start + len(piece)] = holes.any(axis=1) if missing == "drop" else False
             present -= holes.sum(axis=0)
     if missing == "mean":
         return np.zeros(n, dtype=np.bool_), _means(total, present, n)

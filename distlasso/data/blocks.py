@@ -1,8 +1,10 @@
 """A block: one tile of rows x columns, in the encoding in which it is stored, and what a pass asks of it.
 
 Dense tiles are widened into float64 scratch piece by piece, small enough to stay in cache, less a fixed shift per
-column; the products are BLAS. Sparse tiles are visited entry by entry and never shifted. Shapes of pieces depend on the
-shape and dtype of the tile only, so that the same tile gives the same bits anywhere.
+column; the products are BLAS. That is also where a missing value becomes the mean of its column, which the tile is told
+by ``imputed``: it depends on the rows of the fit. Sparse tiles are visited entry by entry and never shifted, and have no
+missing values. Shapes of pieces depend on the shape and dtype of the tile only, so that the same tile gives the same bits
+anywhere.
 Read next: ``kernels/dense.py``, ``kernels/sparse.py``; a new encoding is one more class here.
 """
 
@@ -16,6 +18,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 from scipy.linalg.blas import dsyrk, ssyrk
 
+from distlasso.data.missing import Code, Imputation
 from distlasso.data.statistics import Statistics, hstack, merge, of_target
 from distlasso.kernels import dense, sparse
 
@@ -43,8 +46,14 @@ class Block(Protocol):
     def gradient(self, d: Floats, shift: Floats) -> Floats:
         """sum_i (x_ij - shift_j) d_il, float64 [columns, L]."""
 
+    def imputed(self, imputation: Imputation) -> Block:
+        """The tile with the means of its columns where a value is missing; nothing is copied."""
+
+    def widened(self, rows: slice, shift: Floats) -> Floats:
+        """x_ij - shift_j of some rows, float64 [rows, columns]."""
+
     def gather(self, columns: Ints) -> NDArray[np.generic] | sp.csc_array:
-        """Some columns as stored: a Fortran-ordered array, or CSC of float64."""
+        """Some columns as stored, missing values too: a Fortran-ordered array, or CSC of float64."""
 
     def square(self, weight: Floats, shift: Floats, *, single: bool = False) -> Floats:
         """sum_i w_i (x_ij - shift_j) (x_ik - shift_k), float64 [columns, columns]; products in float32 if ``single``."""
@@ -53,15 +62,22 @@ class Block(Protocol):
         """Weighted statistics of all columns."""
 
     def first_not_finite(self) -> tuple[int, int] | None:
-        """Row and column of the first NaN or infinity, if any."""
+        """Row and column of the first infinity, or NaN that does not mean missing, if any."""
 
 
 @final
 class DenseBlock:
-    """A dense tile of float64, float32, int8 or uint8, in any memory order."""
+    """A dense tile of float64, float32, int8 or uint8, in any memory order.
 
-    def __init__(self, values: NDArray[np.generic]) -> None:
+    ``missing_value`` is the stored value that means missing; until the tile is ``imputed``, algebra makes NaN of it.
+    """
+
+    def __init__(
+        self, values: NDArray[np.generic], missing_value: Code | None = None, fill: Floats | None = None
+    ) -> None:
         self._X = values
+        self._code = None if missing_value is None else values.dtype.type(missing_value)
+        self._fill = np.full(values.shape[1], np.nan) if fill is None and missing_value is not None else fill
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -71,18 +87,28 @@ class DenseBlock:
     def nbytes(self) -> int:
         return int(self._X.nbytes)
 
+    def imputed(self, imputation: Imputation) -> DenseBlock:
+        return DenseBlock(self._X, imputation.code, imputation.fill)
+
+    def widened(self, rows: slice, shift: Floats) -> Floats:
+        piece = self._X[rows]
+        out = np.empty(piece.shape)
+        dense.widen(piece, shift, self._code, self._lift(slice(None), shift), out)
+        return out
+
     def eta(self, columns: Ints, coef: Floats, shift: Floats) -> Floats:
         out = np.zeros((self.shape[0], coef.shape[1]))
+        lift = self._lift(columns, shift)
         height = max(_PIECE_ROWS, min(_SYRK_ROWS, _PIECE_ROWS * _PIECE_COLUMNS // max(columns.size, 1)))
         for rows in _pieces(self.shape[0], height):
             for part in _pieces(columns.size, _PIECE_COLUMNS):
                 scratch = np.empty((rows.stop - rows.start, part.stop - part.start))
-                dense.widen_columns(self._X[rows], columns[part], shift[part], scratch)
+                dense.widen_columns(self._X[rows], columns[part], shift[part], self._code, lift[part], scratch)
                 out[rows] += scratch @ coef[part]
         return out
 
     def gradient(self, d: Floats, shift: Floats) -> Floats:
-        if self._X.dtype == np.float64 and not shift.any():
+        if self._X.dtype == np.float64 and self._code is None and not shift.any():
             X = self._X.astype(np.float64, copy=False)
             return np.asarray((d.T @ X).T if X.flags.c_contiguous else X.T @ d)
         out = np.zeros((self.shape[1], d.shape[1]))
@@ -102,23 +128,25 @@ class DenseBlock:
         p = self.shape[1]
         dtype, product = (np.float32, ssyrk) if single else (np.float64, dsyrk)
         total = np.zeros((p, p), dtype, order="F")
-        root = np.sqrt(weight)
+        root, lift = np.sqrt(weight), self._lift(slice(None), shift)
         for rows in _pieces(self.shape[0], _SYRK_ROWS):
             scratch = np.empty((rows.stop - rows.start, p), dtype)
-            dense.widen_scaled(self._X[rows], shift, root[rows], scratch)
+            dense.widen_scaled(self._X[rows], shift, self._code, lift, root[rows], scratch)
             total = product(1.0, scratch.T, beta=1.0, c=total, overwrite_c=1)
         upper = np.triu(total).astype(np.float64, copy=False)
         return np.asarray(upper + np.triu(upper, 1).T)
 
     def moments(self, weight: Floats, y: Floats) -> Statistics:
-        zero = np.zeros(min(_PIECE_COLUMNS, self.shape[1]))
+        width = min(_PIECE_COLUMNS, self.shape[1])
+        zero, hole = np.zeros(width), np.full(width, np.nan)
+        of_piece = _dense_moments if self._code is None else _present_moments
         columns = []
         for part in _pieces(self.shape[1], _PIECE_COLUMNS):
             found: Statistics | None = None
             for rows in _pieces(self.shape[0], _PIECE_ROWS):
                 scratch = np.empty((rows.stop - rows.start, part.stop - part.start))
-                dense.widen(self._X[rows, part], zero, scratch)
-                piece = _dense_moments(scratch, weight[rows], y[rows])
+                dense.widen(self._X[rows, part], zero, self._code, hole, scratch)
+                piece = of_piece(scratch, weight[rows], y[rows])
                 found = piece if found is None else merge(found, piece)
             assert found is not None
             columns.append(found)
@@ -129,18 +157,23 @@ class DenseBlock:
             return None
         for rows in _pieces(self.shape[0], _SYRK_ROWS):
             piece = self._X[rows]
-            if not np.isfinite(piece.sum(dtype=np.float64)):
-                bad = np.argwhere(~np.isfinite(piece))
+            if self._code is not None or not np.isfinite(piece.sum(dtype=np.float64)):
+                bad = np.argwhere(~np.isfinite(piece) if self._code is None else np.isinf(piece))
                 if bad.size:
                     return rows.start + int(bad[0, 0]), int(bad[0, 1])
         return None
 
+    def _lift(self, columns: Ints | slice, shift: Floats) -> Floats:
+        """What a missing value of some columns counts for; unread where none is missing."""
+        return shift if self._fill is None else self._fill[columns] - shift
+
     def _widened(self, shift: Floats) -> Iterator[tuple[slice, slice, Floats]]:
         """Pieces of the tile in float64, less the shift."""
+        lift = self._lift(slice(None), shift)
         for part in _pieces(self.shape[1], _PIECE_COLUMNS):
             for rows in _pieces(self.shape[0], _PIECE_ROWS):
                 scratch = np.empty((rows.stop - rows.start, part.stop - part.start))
-                dense.widen(self._X[rows, part], shift[part], scratch)
+                dense.widen(self._X[rows, part], shift[part], self._code, lift[part], scratch)
                 yield rows, part, scratch
 
 
@@ -183,13 +216,20 @@ class _SparseBlock:
         with np.errstate(invalid="ignore"):  # infinite means are found by who asked
             m2 += np.maximum(total - stored, 0.0) * mean * mean
         return Statistics(
-            total, mean, m2, max_abs, cross, y_mean, y_m2, int(np.count_nonzero(weight)), int(self._data.size)
-        )
+            total, mean, m2, max_abs, cross, np.full(p, total), np.full(p, y_mean), y_mean, y_m2,
+            int(np.count_nonzero(weight)), int(self._data.size),
+        )  # fmt: skip
 
 
 @final
 class CSRBlock(_SparseBlock):
     """A sparse tile, compressed by rows."""
+
+    def imputed(self, imputation: Imputation) -> CSRBlock:
+        return self
+
+    def widened(self, rows: slice, shift: Floats) -> Floats:
+        return np.asarray(sp.csr_array(self._parts, shape=self._shape)[rows].toarray(), dtype=np.float64)
 
     def eta(self, columns: Ints, coef: Floats, shift: Floats) -> Floats:
         position = np.full(self._shape[1], -1, dtype=np.int32)
@@ -225,6 +265,12 @@ class CSRBlock(_SparseBlock):
 @final
 class CSCBlock(_SparseBlock):
     """A sparse tile, compressed by columns."""
+
+    def imputed(self, imputation: Imputation) -> CSCBlock:
+        return self
+
+    def widened(self, rows: slice, shift: Floats) -> Floats:
+        return np.asarray(sp.csc_array(self._parts, shape=self._shape)[rows].toarray(), dtype=np.float64)
 
     def eta(self, columns: Ints, coef: Floats, shift: Floats) -> Floats:
         out = np.zeros((self._shape[0], coef.shape[1]))
@@ -263,12 +309,25 @@ def _as_csc(matrix: object) -> sp.csc_array:
 
 
 def _dense_moments(values: Floats, weight: Floats, y: Floats) -> Statistics:
+    p = values.shape[1]
     total, y_mean, y_m2, deviation = of_target(weight, y)
-    mean, m2, cross, max_abs = (np.zeros(values.shape[1]) for _ in range(4))
+    mean, m2, cross, max_abs = (np.zeros(p) for _ in range(4))
     if total > 0.0:
         dense.add_moments(values, weight, deviation, total, mean, m2, cross, max_abs)
     rows = int(np.count_nonzero(weight))
-    return Statistics(total, mean, m2, max_abs, cross, y_mean, y_m2, rows, values.size)
+    return Statistics(
+        total, mean, m2, max_abs, cross, np.full(p, total), np.full(p, y_mean), y_mean, y_m2, rows, values.size
+    )
+
+
+def _present_moments(values: Floats, weight: Floats, y: Floats) -> Statistics:
+    """The same over the values that are not NaN."""
+    total, y_mean, y_m2, deviation = of_target(weight, y)
+    mean, m2, cross, max_abs, present, present_y = (np.zeros(values.shape[1]) for _ in range(6))
+    dense.add_present_moments(values, weight, deviation, present, present_y, mean, m2, cross, max_abs)
+    present_y += y_mean * (present > 0)
+    rows = int(np.count_nonzero(weight))
+    return Statistics(total, mean, m2, max_abs, cross, present, present_y, y_mean, y_m2, rows, values.size)
 
 
 def _pieces(size: int, step: int) -> Iterator[slice]:

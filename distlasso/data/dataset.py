@@ -15,6 +15,7 @@ import scipy.sparse as sp
 from numpy.typing import ArrayLike, NDArray
 
 from distlasso.data.blocks import Block, CSCBlock, CSRBlock, DenseBlock
+from distlasso.data.missing import Code, checked
 from distlasso.data.statistics import Statistics
 from distlasso.errors import InputError
 
@@ -54,6 +55,9 @@ class Dataset:
         Stored entries.
     nbytes : int
         Bytes of all tiles, decoded.
+    missing_value : int, NaN or None
+        Stored value of dense data that means missing; a fit puts the mean of the column there, over the rows of the fit
+        (weighted) that have one. None: every value is data.
     y, sample_weight, offset : float64 [n] or None
         Target, weights and offset of the rows.
     feature_names : list of str or None
@@ -74,6 +78,7 @@ class Dataset:
     nnz: int
     nbytes: int
     reader: Reader
+    missing_value: Code | None = None
     y: Floats | None = None
     sample_weight: Floats | None = None
     offset: Floats | None = None
@@ -108,7 +113,7 @@ class Dataset:
     @classmethod
     def from_arrays(
         cls, X: Any, y: ArrayLike | None = None, *, sample_weight: ArrayLike | None = None,
-        offset: ArrayLike | None = None, feature_names: Sequence[str] | None = None,
+        offset: ArrayLike | None = None, feature_names: Sequence[str] | None = None, missing_value: Any = None,
         row_chunks: int | None = None, col_chunks: int | None = None,
     ) -> Dataset:  # fmt: skip
         """Wrap arrays in memory, without a copy where dtype and layout allow.
@@ -121,6 +126,8 @@ class Dataset:
             What belongs to the rows.
         feature_names : sequence of str, optional
             Names of the columns.
+        missing_value : int or NaN, optional
+            Value of a dense X that means missing: a code in int8 or uint8, NaN in floats.
         row_chunks, col_chunks : int, optional
             Number of row and column ranges; planned from the shape if not given.
 
@@ -131,6 +138,9 @@ class Dataset:
         """
         matrix = to_matrix(X)
         n, p = matrix.shape
+        if missing_value is not None and sp.issparse(matrix):
+            raise InputError("missing_value is for dense X: what a sparse X does not store is 0, not missing")
+        code = None if missing_value is None else checked(missing_value, matrix.dtype)
         encoding = matrix.format if sp.issparse(matrix) else "dense"
         nbytes = _nbytes(matrix)
         wide = encoding == "csc" or (encoding == "dense" and p > n)
@@ -143,7 +153,7 @@ class Dataset:
         return cls(
             shape=(n, p), dtype=matrix.dtype, encoding=encoding, row_bounds=row_bounds, col_bounds=col_bounds,
             nnz=int(matrix.nnz) if sp.issparse(matrix) else n * p, nbytes=nbytes,
-            reader=InMemory.cut(matrix, row_bounds, col_bounds),
+            reader=InMemory.cut(matrix, row_bounds, col_bounds, code), missing_value=code,
             y=None if y is None else check_rows("y", y, n),
             sample_weight=None if sample_weight is None else check_weights(sample_weight, n),
             offset=None if offset is None else check_rows("offset", offset, n), feature_names=names,
@@ -159,21 +169,21 @@ class InMemory:
     tiles: list[list[Block]]
 
     @classmethod
-    def cut(cls, matrix: Any, row_bounds: Ints, col_bounds: Ints) -> InMemory:
+    def cut(cls, matrix: Any, row_bounds: Ints, col_bounds: Ints, missing_value: Code | None = None) -> InMemory:
         """Cut a matrix along a grid; sparse matrices are sliced once, here."""
         rows = list(zip(row_bounds[:-1], row_bounds[1:], strict=True))
         columns = list(zip(col_bounds[:-1], col_bounds[1:], strict=True))
-        return cls(matrix, [[as_block(_slice(matrix, r, c)) for c in columns] for r in rows])
+        return cls(matrix, [[as_block(_slice(matrix, r, c), missing_value) for c in columns] for r in rows])
 
     def read(self, i: int, j: int) -> Block:
         """Tile of row range i and column range j."""
         return self.tiles[i][j]
 
 
-def as_block(matrix: Any) -> Block:
-    """Wrap a dense array or a CSR or CSC matrix."""
+def as_block(matrix: Any, missing_value: Code | None = None) -> Block:
+    """Wrap a dense array, whose missing values are marked by one value, or a CSR or CSC matrix."""
     if not sp.issparse(matrix):
-        return DenseBlock(matrix)
+        return DenseBlock(matrix, missing_value)
     kind = CSRBlock if matrix.format == "csr" else CSCBlock
     return kind(matrix.data, matrix.indices, matrix.indptr, matrix.shape)
 

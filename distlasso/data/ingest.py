@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from distlasso.data.chunks import Layout, parse_bytes, plan_layout
 from distlasso.data.dataset import Dataset, as_block
+from distlasso.data.missing import spelled
 from distlasso.data.sources import Batch, Source, open_source
 from distlasso.data.statistics import ARRAYS, SCALARS, Statistics, hstack, merge
 from distlasso.data.store import FORMAT, create_array, open_dataset, wip_path, write_names, write_statistics
@@ -47,6 +48,7 @@ def ingest(
     dtype: Any = None,
     chunks: tuple[int, int] | None = None,
     missing: str = "error",
+    missing_value: Any = None,
     memory: str | int = "1GB",
     overwrite: bool = False,
     on_event: Listener | None = None,
@@ -70,8 +72,12 @@ def ingest(
         Of dense values: float64, float32, int8 or uint8.
     chunks : (int, int), optional
         Rows and columns of a chunk; planned from shape, density and memory if not given.
-    missing : {"error", "mean", "drop"}
-        What happens to missing values: refuse, put the mean of the column, or drop the row.
+    missing : {"error", "mean", "drop", "keep"}
+        What happens to missing values: refuse, put the mean of the column, drop the row, or keep them as missing in a
+        dense store: every fit then puts the mean there, over its own rows and weights, and integer codes stay as they are.
+    missing_value : number, optional
+        With ``missing="keep"``: value that means missing in the source, besides NaN. It is what an integer store keeps;
+        a store of floats keeps NaN.
     memory : str or int
         Bytes of values that ingest may hold at once.
     overwrite : bool
@@ -98,10 +104,12 @@ def ingest(
     if not final.absolute().parent.is_dir():
         raise StoreError(f"cannot write {final}: the folder {final.parent} does not exist")
     opened = open_source(source, target=target, weight=weight, offset=offset, one_hot=one_hot, dtype=dtype,
-                         missing=missing)  # fmt: skip
+                         missing=missing, missing_value=missing_value)  # fmt: skip
     budget = parse_bytes(memory)
     layout = plan_layout(opened.shape, opened.dtype.itemsize, sparse=opened.sparse, nnz=opened.nnz, encoding=encoding,
                          chunks=chunks, memory=budget)  # fmt: skip
+    if opened.missing_value is not None and layout.encoding != "dense":
+        raise InputError(f"missing='keep' is for dense stores: leave out encoding={encoding!r}, or use missing='mean'")
     wip = wip_path(final)
     try:
         writer = _Writer.open(wip, opened, layout, explicit=chunks is not None)
@@ -190,7 +198,10 @@ class _Writer:
         self.group.attrs["distlasso"] = {"format": FORMAT, "finished": False}
         (n, p), layout = self.source.shape, self.layout
         if layout.encoding == "dense":
-            create_array(self.group, "X", (n, p), (layout.chunk_rows, layout.chunk_columns), self.source.dtype)
+            chunks = (layout.chunk_rows, layout.chunk_columns)
+            X = create_array(self.group, "X", (n, p), chunks, self.source.dtype)
+            if self.source.missing_value is not None:
+                X.attrs["missing_value"] = spelled(self.source.missing_value)
             return
         X = self.group.create_group("X")
         X.attrs.update({"encoding-type": f"{layout.encoding}_matrix", "encoding-version": "0.1.0", "shape": [n, p]})
@@ -229,7 +240,7 @@ class _Writer:
         else:
             X = sp.csr_array(X) if self.layout.encoding == "csr" else sp.csc_array(X)
             X.sort_indices()
-        block = as_block(X)
+        block = as_block(X, self.source.missing_value)
         self._check(block.first_not_finite(), r0, c0)
         found = block.moments(weight, y if batch.offset is None else y - batch.offset)
         self._put(X, r0, r1, c0, c1)
@@ -253,7 +264,7 @@ class _Writer:
         row, column = r0 + bad[0], c0 + bad[1]
         names = self.source.feature_names
         name = f" ({names[column]})" if names else ""
-        advice = "clean it, or ingest with missing='mean' or 'drop'"
+        advice = "clean it, or ingest with missing='mean', 'drop' or 'keep'"
         raise InputError(f"X is NaN or infinite in row {row}, column {column}{name}: {advice}")
 
     def _put(self, X: Any, r0: int, r1: int, c0: int, c1: int) -> None:
@@ -286,7 +297,9 @@ class _Writer:
         if self.layout.encoding != "dense":
             for name in ("data", "indices"):  # a dense source announces its zeros too
                 self.group["X"][name].resize((self.progress.entries,))
-        fingerprint = hashlib.blake2b("".join(self.progress.digests).encode(), digest_size=16).hexdigest()
+        code = self.source.missing_value
+        about = [*self.progress.digests, "" if code is None else f"missing {spelled(code)}"]
+        fingerprint = hashlib.blake2b("".join(about).encode(), digest_size=16).hexdigest()
         if self.source.feature_names is not None:
             if "feature_names" in self.group:
                 del self.group["feature_names"]

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import zipfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -19,11 +19,12 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from distlasso.data.dataset import STORED_DTYPES
+from distlasso.data.missing import Code, checked
 from distlasso.errors import InputError, StoreError
 
 Floats = NDArray[np.float64]
 
-MISSING = ("error", "mean", "drop")
+MISSING = ("error", "mean", "drop", "keep")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +47,17 @@ class Options:
     one_hot: tuple[str, ...] = ()
     dtype: Any = None
     missing: str = "error"
+    missing_value: Code | None = None
+
+    def stored_code(self, dtype: np.dtype[Any]) -> Code | None:
+        """Value that marks the missing ones among stored values of a dtype; None where none may be missing."""
+        if self.missing != "keep":
+            return None
+        if dtype.kind == "f":
+            return float("nan")
+        if self.missing_value is None:
+            raise InputError(f"missing='keep' with {dtype.name} values needs missing_value: say which of them means missing")
+        return checked(self.missing_value, dtype)
 
 
 class Source(Protocol):
@@ -72,6 +84,10 @@ class Source(Protocol):
         """Names of the columns."""
 
     @property
+    def missing_value(self) -> Code | None:
+        """Value that means missing in dense batches; None where every value is data."""
+
+    @property
     def fingerprint(self) -> str:
         """Identity: an unfinished store is continued only from the same source."""
 
@@ -81,7 +97,7 @@ class Source(Protocol):
 
 def open_source(
     source: Any, *, target: Any = None, weight: Any = None, offset: Any = None, one_hot: Any = None, dtype: Any = None,
-    missing: str = "error",
+    missing: str = "error", missing_value: Any = None,
 ) -> Source:  # fmt: skip
     """Open arrays or files as a source.
 
@@ -93,9 +109,9 @@ def open_source(
         If a file is missing.
     """
     if missing not in MISSING:
-        raise InputError(f"missing={missing!r} is not known: use 'error', 'mean' or 'drop'")
+        raise InputError(f"missing={missing!r} is not known: use 'error', 'mean', 'drop' or 'keep'")
     columns = (one_hot,) if isinstance(one_hot, str) else tuple(one_hot or ())
-    options = Options(target, weight, offset, columns, _stored(dtype), missing)
+    options = Options(target, weight, offset, columns, _stored(dtype), missing, _code(missing_value, missing))
     if isinstance(source, str | os.PathLike):
         return _open_file(Path(source), options)
     if isinstance(target, str) and type(source).__module__.split(".")[0] in ("pandas", "pyarrow"):
@@ -107,6 +123,18 @@ def open_source(
     if not hasattr(X, "shape") and not isinstance(X, list):
         raise InputError(f"cannot read a {type(X).__name__}: expected (X, y), an array, a sparse matrix or a path")
     return _from_arrays(X, y, options)
+
+
+def _code(missing_value: Any, missing: str) -> Code | None:
+    """Value that means missing in the source, besides NaN."""
+    if missing_value is None:
+        return None
+    if missing != "keep":
+        raise InputError(f"missing_value={missing_value!r} marks values that are kept: pass missing='keep' with it")
+    try:
+        return float(missing_value)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"missing_value={missing_value!r} is not a number") from error
 
 
 def _stored(dtype: Any) -> np.dtype[Any] | None:
@@ -164,7 +192,7 @@ def _open_npz(path: Path, options: Options) -> Source:
         y = arrays[options.target]
     weight = options.weight if options.weight is not None else arrays.get("sample_weight")
     offset = options.offset if options.offset is not None else arrays.get("offset")
-    rest = Options(None, weight, offset, options.one_hot, options.dtype, options.missing)
+    rest = replace(options, target=None, weight=weight, offset=offset)
     return _from_arrays(X, y if y is not None else arrays.get("y"), rest)
 
 

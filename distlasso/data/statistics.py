@@ -1,13 +1,14 @@
 """Feature statistics that merge: weighted means, variances and products with the target.
 
 Everything is kept about the mean and merged by the formula of Chan, Golub & LeVeque (1983), so that columns whose mean
-is a million standard deviations from 0 lose nothing. Read next: ``coordinator/space.py``, which reads them.
+is a million standard deviations from 0 lose nothing. A missing value stands for the mean of the others, so it adds nothing
+to a deviation; only which weight was present decides how means merge. Read next: ``coordinator/space.py``, which reads them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import final
 
 import numpy as np
@@ -26,7 +27,10 @@ class Statistics:
     weight : float
         ``W = sum_i w_i``.
     mean, m2, max_abs, cross_y : float64 [p]
-        Mean; ``sum_i w_i (x_ij - mean_j)^2``; ``max_i |x_ij|``; ``sum_i w_i (x_ij - mean_j) (y_i - y_mean)``.
+        Mean; ``sum_i w_i (x_ij - mean_j)^2``; ``max_i |x_ij|``; ``sum_i w_i (x_ij - mean_j) (y_i - y_mean)``, all over
+        the rows where column j has a value; with the mean in their place, missing ones would add 0 to either sum.
+    present, present_y : float64 [p]
+        Weight of the rows where the column has a value, and the mean of the target over them.
     y_mean, y_m2 : float
         The same of the target less its offset.
     n_rows : int
@@ -40,6 +44,8 @@ class Statistics:
     m2: Floats
     max_abs: Floats
     cross_y: Floats
+    present: Floats
+    present_y: Floats
     y_mean: float
     y_m2: float
     n_rows: int
@@ -47,43 +53,46 @@ class Statistics:
 
     @property
     def sd(self) -> Floats:
-        """Population standard deviation, float64 [p]."""
+        """Population standard deviation over all rows, missing values being the mean, float64 [p]."""
         return np.asarray(np.sqrt(self.m2 / self.weight))
 
     def scaled(self, factor: float) -> Statistics:
         """Statistics under all weights multiplied by a factor."""
         return Statistics(
             self.weight * factor, self.mean, self.m2 * factor, self.max_abs, self.cross_y * factor,
-            self.y_mean, self.y_m2 * factor, self.n_rows, self.nnz,
+            self.present * factor, self.present_y, self.y_mean, self.y_m2 * factor, self.n_rows, self.nnz,
         )  # fmt: skip
 
 
-ARRAYS = ("mean", "m2", "max_abs", "cross_y")
+ARRAYS = ("mean", "m2", "max_abs", "cross_y", "present", "present_y")
 SCALARS = tuple(field.name for field in fields(Statistics) if field.name not in ARRAYS)
 
 
 def merge(a: Statistics, b: Statistics) -> Statistics:
     """Statistics of two sets of rows together."""
     if a.weight == 0.0 or b.weight == 0.0:
-        full, empty = (b, a) if a.weight == 0.0 else (a, b)
-        return Statistics(
-            full.weight, full.mean, full.m2, full.max_abs, full.cross_y, full.y_mean, full.y_m2,
-            full.n_rows, full.nnz + empty.nnz,
-        )  # fmt: skip
+        full = b if a.weight == 0.0 else a
+        return replace(full, nnz=a.nnz + b.nnz)
     weight = a.weight + b.weight
-    share, between = b.weight / weight, a.weight * (b.weight / weight)
-    step, y_step = b.mean - a.mean, b.y_mean - a.y_mean
-    return Statistics(
-        weight=weight,
-        mean=a.mean + step * share,
-        m2=a.m2 + b.m2 + step * step * between,
-        max_abs=np.maximum(a.max_abs, b.max_abs),
-        cross_y=a.cross_y + b.cross_y + step * (y_step * between),
-        y_mean=a.y_mean + y_step * share,
-        y_m2=a.y_m2 + b.y_m2 + y_step * y_step * between,
-        n_rows=a.n_rows + b.n_rows,
-        nnz=a.nnz + b.nnz,
-    )
+    y_share, y_step = b.weight / weight, b.y_mean - a.y_mean
+    present = a.present + b.present
+    share = np.divide(b.present, present, out=np.zeros_like(present), where=present > 0)
+    between = a.present * share
+    with np.errstate(invalid="ignore"):  # infinite means are found by who asked
+        step, present_step = b.mean - a.mean, b.present_y - a.present_y
+        return Statistics(
+            weight=weight,
+            mean=a.mean + step * share,
+            m2=a.m2 + b.m2 + step * step * between,
+            max_abs=np.maximum(a.max_abs, b.max_abs),
+            cross_y=a.cross_y + b.cross_y + step * (present_step * between),
+            present=present,
+            present_y=a.present_y + present_step * share,
+            y_mean=a.y_mean + y_step * y_share,
+            y_m2=a.y_m2 + b.y_m2 + y_step * y_step * (a.weight * y_share),
+            n_rows=a.n_rows + b.n_rows,
+            nnz=a.nnz + b.nnz,
+        )
 
 
 def hstack(parts: Sequence[Statistics]) -> Statistics:

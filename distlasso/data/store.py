@@ -1,9 +1,10 @@
 """The store: a zarr v3 group that holds a matrix, its target and its statistics. The only code that knows zarr.
 
-Layout: ``X`` is a 2-D array (dense) or an AnnData-encoded group ``data, indices, indptr`` (sparse); beside it ``y``,
-``sample_weight``, ``offset``, ``feature_names`` and the group ``statistics``. Every chunk that is written here carries a
-crc32c checksum. Stores written by others (no ``distlasso`` attribute) are read in place. An unfinished store is
-refused by name. Read next: ``ingest.py``, which fills a store.
+Layout: ``X`` is a 2-D array (dense; the attribute ``missing_value`` says which value means missing, if any does) or an
+AnnData-encoded group ``data, indices, indptr`` (sparse); beside it ``y``, ``sample_weight``, ``offset``,
+``feature_names`` and the group ``statistics``. Every chunk that is written here carries a crc32c checksum. Stores written
+by others (no ``distlasso`` attribute) are read in place. An unfinished store is refused by name. Read next:
+``ingest.py``, which fills a store.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from zarr.codecs import BloscCodec, Crc32cCodec
 
 from distlasso.data.blocks import Block
 from distlasso.data.dataset import STORED_DTYPES, Dataset, as_block, check_rows, check_weights
+from distlasso.data.missing import Code, checked
 from distlasso.data.statistics import ARRAYS, SCALARS, Statistics
 from distlasso.errors import InputError, StoreError
 
@@ -180,8 +182,7 @@ def _dense(name: str, array: Any, strict: bool) -> dict[str, Any]:
         raise StoreError(f"{name}: X has {array.ndim} dimensions, expected 2")
     if array.dtype.name not in STORED_DTYPES:
         raise StoreError(f"{name}: X has dtype {array.dtype}, expected one of {', '.join(STORED_DTYPES)}")
-    if array.attrs.get("missing_value") is not None:
-        raise StoreError(f"{name}: X has missing values (attribute missing_value); ingest it with missing='mean'")
+    code = _missing_value(name, array)
     n, p = array.shape
     if 0 in (n, p):
         raise StoreError(f"{name}: X is empty, it has {n} rows and {p} columns")
@@ -189,9 +190,19 @@ def _dense(name: str, array: Any, strict: bool) -> dict[str, Any]:
     row_bounds, col_bounds = _regular(n, rows), _regular(p, columns)
     return {
         "shape": (n, p), "dtype": array.dtype, "encoding": "dense", "row_bounds": row_bounds,
-        "col_bounds": col_bounds, "nnz": n * p, "nbytes": n * p * array.dtype.itemsize,
-        "reader": StoredDense(array, row_bounds, col_bounds, strict),
+        "col_bounds": col_bounds, "nnz": n * p, "nbytes": n * p * array.dtype.itemsize, "missing_value": code,
+        "reader": StoredDense(array, row_bounds, col_bounds, strict, code),
     }  # fmt: skip
+
+
+def _missing_value(name: str, array: Any) -> Code | None:
+    given = array.attrs.get("missing_value")
+    if given is None:
+        return None
+    try:
+        return checked(given, array.dtype)
+    except InputError as error:
+        raise StoreError(f"{name}: X has the attribute {error}") from error
 
 
 def _sparse(name: str, group: Any, grid: dict[str, Any], strict: bool) -> dict[str, Any]:
@@ -199,6 +210,8 @@ def _sparse(name: str, group: Any, grid: dict[str, Any], strict: bool) -> dict[s
     if kind is None:
         given = group.attrs.get("encoding-type")
         raise StoreError(f"{name}: X has encoding-type {given!r}, expected one of {', '.join(_SPARSE)}")
+    if group.attrs.get("missing_value") is not None:
+        raise StoreError(f"{name}: a sparse X cannot have the attribute missing_value: store it dense")
     n, p = (int(size) for size in group.attrs["shape"])
     data, indices, indptr_array = group["data"], group["indices"], group["indptr"]
     indptr = read_array(indptr_array, (slice(None),), strict=strict).astype(np.int64)
@@ -228,12 +241,13 @@ class StoredDense:
     row_bounds: Ints
     col_bounds: Ints
     strict: bool
+    missing_value: Code | None
 
     def read(self, i: int, j: int) -> Block:
         """Read and decode a tile."""
         rows = slice(int(self.row_bounds[i]), int(self.row_bounds[i + 1]))
         columns = slice(int(self.col_bounds[j]), int(self.col_bounds[j + 1]))
-        return as_block(read_array(self.array, (rows, columns), strict=self.strict))
+        return as_block(read_array(self.array, (rows, columns), strict=self.strict), self.missing_value)
 
 
 @final
@@ -292,8 +306,8 @@ def _names(array: Any, p: int, strict: bool) -> list[str]:
 
 def _statistics(group: Any, p: int, fingerprint: str) -> Statistics | None:
     own = group.get("statistics")
-    if own is None or own.attrs.get("fingerprint") != fingerprint:
-        return None
+    if own is None or own.attrs.get("fingerprint") != fingerprint or any(name not in own for name in ARRAYS):
+        return None  # of other data, or of an earlier version: a fit takes them afresh
     arrays: dict[str, Any] = {name: read_array(own[name], (slice(None),), strict=True) for name in ARRAYS}
     if any(values.shape != (p,) for values in arrays.values()):
         raise StoreError(f"{own.store_path}: statistics of another number of columns than X has")

@@ -20,6 +20,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from distlasso.data.dataset import check_rows, check_weights
+from distlasso.data.missing import Code
 from distlasso.data.sources import Batch, Options
 from distlasso.errors import InputError
 
@@ -38,6 +39,7 @@ class SvmlightSource:
     feature_names: list[str] | None = None
     dtype: np.dtype[Any] = np.dtype(np.float64)
     sparse = True
+    missing_value: Code | None = None
 
     def __init__(
         self, path: Path, shape: tuple[int, int], nnz: int, base: int, missing: str, weight: Floats | None,
@@ -51,8 +53,8 @@ class SvmlightSource:
         """Read the file once for its shape and its missing values."""
         if options.target is not None or options.one_hot:
             raise InputError(f"{path}: svmlight text has its target in the first place of each row; leave `target` out")
-        if options.missing == "mean":
-            raise InputError(f"{path}: missing='mean' is not for svmlight text: use 'error' or 'drop'")
+        if options.missing in ("mean", "keep"):
+            raise InputError(f"{path}: missing={options.missing!r} is not for svmlight text: use 'error' or 'drop'")
         kept: list[Mask] = []
         nnz = read = 0
         low, high = 1, 0

@@ -26,6 +26,7 @@ import pyarrow.dataset as pds
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
+from distlasso.data.missing import recode
 from distlasso.data.one_hot import Feature, csr_of, settle
 from distlasso.data.sources import Batch, Options
 from distlasso.errors import InputError
@@ -74,6 +75,10 @@ class TableSource:
         self._scan = _plan(reader, options)
         self.sparse = any(feature.categorical for feature in self._scan.features)
         self.dtype: np.dtype[Any] = np.dtype(np.float64) if self.sparse else _dense_dtype(reader, self._scan, options)
+        if self.sparse and options.missing == "keep":
+            text = next(feature.name for feature in self._scan.features if feature.categorical)
+            raise InputError(f"missing='keep' is for tables of numbers, but column {text!r} is not: use 'mean' or 'drop'")
+        self.missing_value = options.stored_code(self.dtype)
         self._look()
         self.feature_names: list[str] | None = self._scan.names
         self.shape = (self._scan.rows, len(self._scan.names))
@@ -89,7 +94,7 @@ class TableSource:
         if self._options.weight is not None and scan.weight == 0:
             raise InputError(f"{name}: weight column {self._options.weight!r} is zero in every row")
         for feature in scan.features:
-            if feature.categorical or feature.present == scan.rows:
+            if feature.categorical or feature.present == scan.rows or self.missing_value is not None:
                 continue
             if feature.present == 0:
                 raise InputError(f"{name}: column {feature.name!r} has no value at all: drop it")
@@ -143,7 +148,11 @@ class TableSource:
     def _dense(self, table: Any, within: list[Feature]) -> NDArray[Any]:
         out = np.empty((table.num_rows, len(within)), dtype=self.dtype)
         for k, feature in enumerate(within):
-            out[:, k] = feature.filled(_numbers(table, feature.name))
+            values = _numbers(table, feature.name)
+            if self.missing_value is None:
+                out[:, k] = feature.filled(values)
+            else:
+                out[:, k] = recode(values, self._options.missing_value, self.missing_value, self.dtype)
         return out
 
     def _sparse(self, table: Any, within: list[Feature], a: int, b: int) -> sp.csr_array:
@@ -167,10 +176,11 @@ class TableSource:
             *((f.name, False, not f.categorical) for f in scan.features),
         ):
             holes = _checked(table, name, row, name == self._options.weight) if numeric else _holes(table.column(name))
-            if not holes.any() or (missing == "mean" and not role):
+            if not holes.any() or (missing in ("mean", "keep") and not role):
                 continue
             if missing != "drop":
-                advice = "remove the row, or pass missing='drop'" if role else "pass missing='mean' or 'drop'"
+                ways = "'mean' or 'drop'" if self.sparse else "'mean', 'drop' or 'keep'"
+                advice = "remove the row, or pass missing='drop'" if role else f"pass missing={ways}"
                 raise InputError(f"column {name!r} has a missing value in row {row + int(np.argmax(holes))}: {advice}")
             dropped |= holes
         return table.filter(pa.array(~dropped)) if dropped.any() else table

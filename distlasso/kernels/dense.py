@@ -1,7 +1,7 @@
 """What a pass does with a dense tile: widen it into float64 scratch that stays in cache, and take its moments.
 
-The products themselves are BLAS on that scratch: a tile is never stored, sent or kept in a wider type.
-Read next: ``data/blocks.py``, which cuts the tiles.
+The products themselves are BLAS on that scratch: a tile is never stored, sent or kept in a wider type, and its missing
+values get what stands in for them here and nowhere else. Read next: ``data/blocks.py``, which cuts the tiles.
 """
 
 from __future__ import annotations
@@ -12,38 +12,43 @@ import numpy as np
 from numpy.typing import NDArray
 
 from distlasso.kernels import kernel
+from distlasso.kernels.missing import centred
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 
 @kernel
-def widen(X: NDArray[np.generic], shift: Floats, out: Floats) -> None:
-    """out_ij = x_ij - shift_j, row by row."""
+def widen(X: NDArray[np.generic], shift: Floats, code: Any, lift: Floats, out: Floats) -> None:
+    """out_ij = x_ij - shift_j, or lift_j where x_ij is missing, row by row."""
     for i in range(X.shape[0]):
         for j in range(X.shape[1]):
-            out[i, j] = X[i, j] - shift[j]
+            out[i, j] = centred(X[i, j], shift[j], code, lift[j])
 
 
 @kernel
-def widen_scaled(X: NDArray[np.generic], shift: Floats, scale: Floats, out: NDArray[np.floating[Any]]) -> None:
-    """out_ij = scale_i (x_ij - shift_j), row by row."""
+def widen_scaled(
+    X: NDArray[np.generic], shift: Floats, code: Any, lift: Floats, scale: Floats, out: NDArray[np.floating[Any]]
+) -> None:
+    """out_ij = scale_i (x_ij - shift_j), or scale_i lift_j where x_ij is missing, row by row."""
     for i in range(X.shape[0]):
         for j in range(X.shape[1]):
-            out[i, j] = scale[i] * (X[i, j] - shift[j])
+            out[i, j] = scale[i] * centred(X[i, j], shift[j], code, lift[j])
 
 
 @kernel
-def widen_columns(X: NDArray[np.generic], columns: Ints, shift: Floats, out: Floats) -> None:
-    """out_ik = x_i,columns[k] - shift_k."""
+def widen_columns(
+    X: NDArray[np.generic], columns: Ints, shift: Floats, code: Any, lift: Floats, out: Floats
+) -> None:
+    """out_ik = x_i,columns[k] - shift_k, or lift_k where it is missing."""
     for i in range(X.shape[0]):
         for k in range(columns.size):
-            out[i, k] = X[i, columns[k]] - shift[k]
+            out[i, k] = centred(X[i, columns[k]], shift[k], code, lift[k])
 
 
 @kernel
 def gather_columns(X: NDArray[np.generic], columns: Ints, out: NDArray[np.generic]) -> None:
-    """out_ki = x_i,columns[k], in the stored dtype; ``out`` is the transpose of what is wanted."""
+    """out_ki = x_i,columns[k] as stored, missing or not; ``out`` is the transpose of what is wanted."""
     for i in range(X.shape[0]):
         for k in range(columns.size):
             out[k, i] = X[i, columns[k]]
@@ -70,3 +75,31 @@ def add_moments(
                 z = Z[i, j] - mean[j]
                 m2[j] += w[i] * z * z
                 cross[j] += w[i] * z * dy[i]
+
+
+@kernel
+def add_present_moments(
+    Z: Floats, w: Floats, dy: Floats, present: Floats, present_y: Floats, mean: Floats, m2: Floats, cross: Floats,
+    max_abs: Floats,
+) -> None:  # fmt: skip
+    """``add_moments`` over the values that are not NaN, with present_j their weight and present_y_j their mean of dy."""
+    for i in range(Z.shape[0]):
+        if w[i] > 0.0:
+            for j in range(Z.shape[1]):
+                z = Z[i, j]
+                here, z = (w[i], z) if z == z else (0.0, 0.0)  # adding zeros keeps the loop free of branches
+                present[j] += here
+                present_y[j] += here * dy[i]
+                mean[j] += here * z
+                max_abs[j] = max(max_abs[j], abs(z))
+    for j in range(Z.shape[1]):
+        if present[j] > 0.0:
+            present_y[j] /= present[j]
+            mean[j] /= present[j]
+    for i in range(Z.shape[0]):
+        if w[i] > 0.0:
+            for j in range(Z.shape[1]):
+                z = Z[i, j] - mean[j]
+                z = z if z == z else 0.0
+                m2[j] += w[i] * z * z
+                cross[j] += w[i] * z * (dy[i] - present_y[j])

@@ -3,17 +3,21 @@
     b_j <- prox(u_j + h_j b_j),    u_j = (1/W) x_j' (w r),   h_j = (1/W) x_j' W x_j,   x_j centred
 
 In residual form the kernels hold ``d = w r / W`` over the rows; in Gram form they hold u itself over the
-columns. Centring is algebra: dense columns subtract their centre in registers; for sparse columns the rows
-that are not stored are carried by one scalar, ``drift``, so that the true residual is ``d + w drift``.
+columns. Centring is algebra: dense columns subtract their centre in registers, where their missing values (``code``)
+count for ``lift``; for sparse columns the rows that are not stored are carried by one scalar, ``drift``, so that the true
+residual is ``d + w drift``.
 Read next: ``solvers/block_coordinate.py``, which decides which columns to visit and when to stop.
 """
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
 from distlasso.kernels import kernel
+from distlasso.kernels.missing import centred
 from distlasso.kernels.prox import prox
 
 Floats = NDArray[np.float64]
@@ -39,22 +43,22 @@ def descend_gram(
 
 @kernel
 def descend_dense(
-    X: NDArray[np.generic], centre: Floats, h: Floats, l1: Floats, l2: Floats, low: Floats, high: Floats,
-    w: Floats, b: Floats, d: Floats, epochs: int,
+    X: NDArray[np.generic], centre: Floats, code: Any, lift: Floats, h: Floats, l1: Floats, l2: Floats, low: Floats,
+    high: Floats, w: Floats, b: Floats, d: Floats, epochs: int,
 ) -> None:  # fmt: skip
     """Dense columns X[:, j], stored as they are: d falls by w (x_j - centre_j) times the change of b_j."""
     for _ in range(epochs):
         for j in range(b.size):
-            x, c = X[:, j], centre[j]
+            x, c, m = X[:, j], centre[j], lift[j]
             u = 0.0
             for i in range(d.size):
-                u += (x[i] - c) * d[i]
+                u += centred(x[i], c, code, m) * d[i]
             new = prox(u + h[j] * b[j], h[j], l1[j], l2[j], low[j], high[j])
             change = new - b[j]
             if change != 0.0:
                 b[j] = new
                 for i in range(d.size):
-                    d[i] -= change * w[i] * (x[i] - c)
+                    d[i] -= change * w[i] * centred(x[i], c, code, m)
 
 
 @kernel
@@ -81,24 +85,29 @@ def descend_sparse(
 
 
 @kernel
-def correlate_dense(X: NDArray[np.generic], centre: Floats, d: Floats, out: Floats) -> None:
+def correlate_dense(
+    X: NDArray[np.generic], centre: Floats, code: Any, lift: Floats, d: Floats, out: Floats
+) -> None:
     """out_j = sum_i (x_ij - centre_j) d_i."""
     for j in range(out.size):
-        x, c = X[:, j], centre[j]
+        x, c, m = X[:, j], centre[j], lift[j]
         total = 0.0
         for i in range(d.size):
-            total += (x[i] - c) * d[i]
+            total += centred(x[i], c, code, m) * d[i]
         out[j] = total
 
 
 @kernel
-def square_dense(X: NDArray[np.generic], centre: Floats, d: Floats, out: Floats) -> None:
+def square_dense(
+    X: NDArray[np.generic], centre: Floats, code: Any, lift: Floats, d: Floats, out: Floats
+) -> None:
     """out_j = sum_i (x_ij - centre_j)^2 d_i."""
     for j in range(out.size):
-        x, c = X[:, j], centre[j]
+        x, c, m = X[:, j], centre[j], lift[j]
         total = 0.0
         for i in range(d.size):
-            total += (x[i] - c) * (x[i] - c) * d[i]
+            z = centred(x[i], c, code, m)
+            total += z * z * d[i]
         out[j] = total
 
 
@@ -113,13 +122,15 @@ def correlate_sparse(data: Floats, indices: NDArray[np.int32], indptr: Ints, d: 
 
 
 @kernel
-def combine_dense(X: NDArray[np.generic], centre: Floats, b: Floats, out: Floats) -> None:
+def combine_dense(
+    X: NDArray[np.generic], centre: Floats, code: Any, lift: Floats, b: Floats, out: Floats
+) -> None:
     """out_i += sum_j (x_ij - centre_j) b_j."""
     for j in range(b.size):
-        x, c = X[:, j], centre[j]
+        x, c, m = X[:, j], centre[j], lift[j]
         if b[j] != 0.0:
             for i in range(out.size):
-                out[i] += (x[i] - c) * b[j]
+                out[i] += centred(x[i], c, code, m) * b[j]
 
 
 @kernel
@@ -132,11 +143,13 @@ def combine_sparse(data: Floats, indices: NDArray[np.int32], indptr: Ints, b: Fl
 
 
 @kernel
-def scale_dense(X: NDArray[np.generic], centre: Floats, scale: Floats, out: NDArray[np.float32]) -> None:
+def scale_dense(
+    X: NDArray[np.generic], centre: Floats, code: Any, lift: Floats, scale: Floats, out: NDArray[np.float32]
+) -> None:
     """out_ij = scale_i (x_ij - centre_j)."""
     for i in range(out.shape[0]):
         for j in range(out.shape[1]):
-            out[i, j] = scale[i] * (X[i, j] - centre[j])
+            out[i, j] = scale[i] * centred(X[i, j], centre[j], code, lift[j])
 
 
 @kernel

@@ -81,7 +81,8 @@ def fit_path(
     Parameters
     ----------
     data : Dataset, array [n, p] or scipy.sparse matrix [n, p]
-        Features; float64, float32, int8 and uint8 are used as they are stored.
+        Features; float64, float32, int8 and uint8 are used as they are stored. A value that a Dataset marks as missing
+        counts as the weighted mean of its column over all rows of the fit that have one.
     y : float [n], optional
         Target; by default the one stored in the Dataset.
     loss : {"squared", "logistic", "poisson", "huber"} or Huber
@@ -165,8 +166,9 @@ def fit_path(
             place.open(dataset, plan, rows)
             exchange = Exchange(place, chosen, None, listener)
             statistics = _statistics(dataset, exchange, total)
-            space = centre(statistics, intercept=fit_intercept, sparse=sparse, narrow=dataset.dtype != np.float64)
-            exchange.shift = space.shift
+            space = centre(statistics, intercept=fit_intercept, sparse=sparse, narrow=dataset.dtype != np.float64,
+                           missing_value=dataset.missing_value)  # fmt: skip
+            exchange.shift, exchange.imputation = space.shift, space.imputation
             planned = resident_bytes() + projection.coordinator_bytes + place.tiles_at_once() * projection.tile_bytes
             n_lambdas = grid.n_lambdas if grid.lambdas is None else grid.lambdas.size
             listener(FitStarted(n, p, n_lambdas, form.reason, planned))
@@ -199,7 +201,10 @@ def _refuse_not_finite(dataset: Dataset) -> None:
             if bad is not None:
                 row, column = int(dataset.row_bounds[i]) + bad[0], int(dataset.col_bounds[j]) + bad[1]
                 name = f" ({dataset.feature_names[column]})" if dataset.feature_names else ""
-                raise InputError(f"X is NaN or infinite in row {row}, column {column}{name}: clean or impute it first")
+                raise InputError(
+                    f"X is NaN or infinite in row {row}, column {column}{name}: clean it, or say that NaN means missing "
+                    "with Dataset.from_arrays(X, y, missing_value=np.nan) or dl.ingest(..., missing='keep')"
+                )
 
 
 def _fit(
@@ -248,7 +253,7 @@ def _fit(
         feature_names=dataset.feature_names, passes=exchange.passes, rounds=exchange.rounds,
         bytes_read=exchange.runtime.bytes_read(), seconds=seconds, peak_bytes=peak_bytes(), loss=loss.name,
         l1_ratio=l1_ratio, standardize=standardize, tol=tol, solver=reason,
-        complete=gap.size == asked, null_deviance=problem.d0,
+        complete=gap.size == asked, null_deviance=problem.d0, imputation=space.imputation,
     )  # fmt: skip
 
 

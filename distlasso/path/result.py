@@ -17,6 +17,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from distlasso.data.dataset import Dataset
+from distlasso.data.missing import Imputation, spelled
 from distlasso.errors import InputError, StoreError
 from distlasso.losses import LOSSES
 
@@ -63,6 +64,8 @@ class Path:
         Whether every lambda asked for is there.
     null_deviance : float
         Half the null deviance per weight, D0: what gaps are relative to.
+    imputation : Imputation or None
+        What ``predict`` puts where a value is missing, the means of the fit; None where it saw no missing values.
     """
 
     lambdas: Floats
@@ -86,6 +89,7 @@ class Path:
     solver: str
     complete: bool
     null_deviance: float
+    imputation: Imputation | None = None
 
     @property
     def n_active(self) -> Ints:
@@ -111,7 +115,10 @@ class Path:
         return coef, float((1.0 - share) * self.intercept[left] + share * self.intercept[right])
 
     def predict(self, X: Any, *, lam: float | None = None, type: str = "link") -> Floats:
-        """Predict rows.
+        """Predict rows; missing values become the means of the rows of the fit.
+
+        In arrays that is what the fit's ``missing_value`` or NaN marks, in a Dataset what its own does. A model of data
+        without missing values takes none.
 
         Parameters
         ----------
@@ -135,7 +142,7 @@ class Path:
             one, b0 = self.at(lam)
             coef, intercept = one[:, None], np.array([b0])
         offset = X.offset if isinstance(X, Dataset) else None
-        eta = _linear(X, coef) + intercept
+        eta = _linear(X, coef, self.imputation) + intercept
         if offset is not None:
             eta = eta + offset[:, None]
         eta = eta if lam is None else eta[:, 0]
@@ -159,9 +166,12 @@ class Path:
             wip.mkdir(parents=True)
             arrays = {name: getattr(self, name) for name in _ARRAYS}
             parts = {"coef_data": self.coef.data, "coef_indices": self.coef.indices, "coef_indptr": self.coef.indptr}
+            if self.imputation is not None:
+                arrays["fill"] = self.imputation.fill
             np.savez(wip / "path.npz", allow_pickle=False, **arrays, **parts)
             manifest = {name: getattr(self, name) for name in _SCALARS}
             manifest |= {"format": _FORMAT, "shape": list(self.coef.shape), "feature_names": self.feature_names}
+            manifest["missing_value"] = None if self.imputation is None else spelled(self.imputation.code)
             (wip / "path.json").write_text(json.dumps(manifest, indent=1))
             if final_name.exists():
                 shutil.rmtree(final_name)
@@ -213,34 +223,45 @@ def load(directory: str | os.PathLike[str]) -> Path:
                 (arrays["coef_data"], arrays["coef_indices"], arrays["coef_indptr"]), shape=manifest["shape"]
             )
             values = {name: arrays[name] for name in _ARRAYS}
+            code = manifest.get("missing_value")
+            imputation = None if code is None else Imputation(float("nan") if code == "NaN" else code, arrays["fill"])
         scalars = {name: manifest[name] for name in _SCALARS}
     except FileNotFoundError as error:
         raise StoreError(f"no model at {root}: {error.filename} is missing") from error
     except (OSError, ValueError, KeyError, TypeError, EOFError) as error:
         raise StoreError(f"the model at {root} is damaged: {error}") from error
-    return Path(coef=coef, feature_names=manifest["feature_names"], **values, **scalars)
+    return Path(coef=coef, feature_names=manifest["feature_names"], imputation=imputation, **values, **scalars)
 
 
-def _linear(X: Any, coef: Floats) -> Floats:
+def _linear(X: Any, coef: Floats, imputation: Imputation | None) -> Floats:
     """X @ coef for arrays, sparse matrices and datasets."""
     p = coef.shape[0]
     if isinstance(X, Dataset):
         if X.shape[1] != p:
             raise InputError(f"the data has {X.shape[1]} columns, the model {p}")
-        return _linear_dataset(X, coef)
+        return _finite(_linear_dataset(X, coef, imputation))
     data = X if sp.issparse(X) else np.asarray(X)
     if data.ndim != 2 or data.shape[1] != p:
         raise InputError(f"X has shape {data.shape}, the model expects (n, {p})")
     if not np.issubdtype(data.dtype, np.number) and data.dtype != np.bool_:
         raise InputError(f"X has dtype {data.dtype}, expected numbers")
     support = np.flatnonzero((coef != 0).any(axis=1))
-    eta = data[:, support] @ coef[support]
+    used = data[:, support]
+    if imputation is not None and not sp.issparse(used):
+        used = imputation.take(support).apply(used)
+    return _finite(np.asarray(used @ coef[support], dtype=np.float64))
+
+
+def _finite(eta: Floats) -> Floats:
     if not np.isfinite(eta).all():
-        raise InputError("X has NaN or infinite values in columns the model uses: clean or impute them first")
-    return np.asarray(eta, dtype=np.float64)
+        raise InputError(
+            "X has missing, NaN or infinite values in columns the model uses: clean or impute them first; only a model "
+            "of data with missing values has means for them"
+        )
+    return eta
 
 
-def _linear_dataset(dataset: Dataset, coef: Floats) -> Floats:
+def _linear_dataset(dataset: Dataset, coef: Floats, imputation: Imputation | None) -> Floats:
     eta = np.zeros((dataset.shape[0], coef.shape[1]))
     rows, cols = dataset.row_bounds, dataset.col_bounds
     for j in range(cols.size - 1):
@@ -249,6 +270,8 @@ def _linear_dataset(dataset: Dataset, coef: Floats) -> Floats:
         if support.size == 0:
             continue
         for i in range(rows.size - 1):
-            part = np.ascontiguousarray(own[support])
-            eta[rows[i] : rows[i + 1]] += dataset.tile(i, j).eta(support, part, np.zeros(support.size))
+            part, tile = np.ascontiguousarray(own[support]), dataset.tile(i, j)
+            if imputation is not None and dataset.missing_value is not None:
+                tile = tile.imputed(Imputation(dataset.missing_value, imputation.fill[cols[j] : cols[j + 1]]))
+            eta[rows[i] : rows[i + 1]] += tile.eta(support, part, np.zeros(support.size))
     return eta

@@ -180,8 +180,10 @@ class Cluster:
         self._temporary = tempfile.mkdtemp(prefix="distlasso-")
         assert isinstance(dataset.reader, InMemory)
         rows, columns = (int(np.diff(bounds).max()) for bounds in (dataset.row_bounds, dataset.col_bounds))
+        missing = "error" if dataset.missing_value is None else "keep"
         store = ingest((dataset.reader.matrix, dataset.y), Path(self._temporary) / "data.zarr",
-                       encoding=dataset.encoding, chunks=(rows, columns))  # fmt: skip
+                       encoding=dataset.encoding, chunks=(rows, columns), missing=missing,
+                       missing_value=dataset.missing_value)  # fmt: skip
         placed = replace(store, feature_names=dataset.feature_names)
         return placed.with_target(None, dataset.sample_weight, dataset.offset)
 

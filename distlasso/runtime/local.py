@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol, final
 
 import numpy as np
@@ -18,6 +18,7 @@ from threadpoolctl import threadpool_limits
 
 from distlasso.data.blocks import Block
 from distlasso.data.dataset import Dataset
+from distlasso.data.missing import Imputation
 from distlasso.queries import Gather, Request, Rows, answer
 from distlasso.runtime.cache import StrongColumns
 from distlasso.runtime.plan import Bundle, MergeTree, Plan
@@ -94,6 +95,7 @@ class BundleBand:
     rows: RowSpace
     derivative: Floats | None
     first_row: int = 0  # of ``rows`` and ``derivative`` in the whole matrix
+    imputation: Imputation | None = None  # of the whole matrix
 
     @property
     def column_bounds(self) -> Ints:
@@ -105,10 +107,15 @@ class BundleBand:
         """Yield the tiles and row quantities of each tile row."""
         bounds, bundle = self.dataset.row_bounds, self.bundle
         for i in range(bundle.r0, bundle.r1):
-            tiles = [self.dataset.tile(i, j) for j in range(bundle.c0, bundle.c1)]
+            tiles = [self._tile(i, j) for j in range(bundle.c0, bundle.c1)]
             start, stop = int(bounds[i]) - self.first_row, int(bounds[i + 1]) - self.first_row
             rows = self.rows.slice(start, stop, self.derivative)
             yield int(bounds[i] - bounds[bundle.r0]), tiles, rows
+
+    def _tile(self, i: int, j: int) -> Block:
+        """A tile with what the fit puts where a value is missing; caches hold tiles as they are stored."""
+        tile, bounds = self.dataset.tile(i, j), self.dataset.col_bounds
+        return tile if self.imputation is None else tile.imputed(self.imputation.take(slice(bounds[j], bounds[j + 1])))
 
 
 @final
@@ -134,13 +141,15 @@ def answer_bundle(band: BundleBand, request: Request, kept: StrongColumns) -> li
     if request.columns is not None:
         bundle, bounds = band.bundle, band.dataset.row_bounds
         block = kept.block(bundle.index, request.columns, lambda columns: _gather(band, columns))
+        if request.imputation is not None:
+            block = block.imputed(request.imputation)
         start, stop = int(bounds[bundle.r0]) - band.first_row, int(bounds[bundle.r1]) - band.first_row
         shift = np.zeros(request.columns.size) if request.shift is None else request.shift
         return answer(StrongBand(block, band.rows.slice(start, stop, band.derivative)), request, shift, 0)
     bounds = band.dataset.col_bounds
     first, stop = int(bounds[band.bundle.c0]), int(bounds[band.bundle.c1])
     shift = np.zeros(stop - first) if request.shift is None else request.shift[first:stop]
-    return answer(band, request, shift, first)
+    return answer(replace(band, imputation=request.imputation), request, shift, first)
 
 
 def _gather(band: BundleBand, columns: Ints) -> object:

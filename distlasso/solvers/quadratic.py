@@ -14,6 +14,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
+from distlasso.data.missing import Imputation, in_registers
 from distlasso.kernels import descent, sparse
 from distlasso.penalties import Bounds4
 
@@ -117,13 +118,19 @@ class GramForm:
 
 @final
 class DenseForm:
-    """Holds the columns themselves, in their stored dtype; memory n |S|, and |S|^2 while that is less work."""
+    """Holds the columns themselves, in their stored dtype; memory n |S|, and |S|^2 while that is less work.
+
+    Missing values stay the codes they are, so that int8 columns stay int8: the kernels impute them in registers.
+    """
 
     def __init__(
-        self, X: NDArray[np.generic], centre: Floats, curvature: Floats, weight: Floats, y: Floats
-    ) -> None:
+        self, X: NDArray[np.generic], centre: Floats, curvature: Floats, weight: Floats, y: Floats,
+        imputation: Imputation | None = None,
+    ) -> None:  # fmt: skip
         """``weight`` sums to one; ``y`` is free of offset and, where there is an intercept, of its mean."""
         self._X, self._centre, self._h, self._w, self._y = X, centre, curvature, weight, y
+        self._imputation = imputation
+        self._code, self._lift = in_registers(imputation, X.dtype, centre)
         self._d = weight * y
         self._inverse = np.divide(1.0, weight, out=np.zeros_like(weight), where=weight > 0)
 
@@ -131,16 +138,19 @@ class DenseForm:
     def curvature(self) -> Floats:
         return self._h
 
-    def extend(self, X: NDArray[np.generic], centre: Floats, curvature: Floats) -> DenseForm:
-        """Put more columns behind those held; centre and curvature are given for all."""
+    def extend(
+        self, X: NDArray[np.generic], centre: Floats, curvature: Floats, imputation: Imputation | None = None
+    ) -> DenseForm:
+        """Put more columns behind those held; centre, curvature and imputation are given for all."""
         both = np.asfortranarray(np.concatenate([self._X, X], axis=1))
-        return DenseForm(both, centre, curvature, self._w, self._y)
+        return DenseForm(both, centre, curvature, self._w, self._y, imputation)
 
     def residual(self, b: Floats) -> Floats:
         """y - X b, computed afresh."""
         active = np.flatnonzero(b)
         eta = np.zeros_like(self._y)
-        descent.combine_dense(self._X[:, active], self._centre[active], b[active], eta)
+        centre, lift = self._centre[active], self._lift[active]
+        descent.combine_dense(self._X[:, active], centre, self._code, lift, b[active], eta)
         return self._y - eta
 
     def move(self, b: Floats) -> tuple[Floats, float]:
@@ -148,7 +158,8 @@ class DenseForm:
         return self.peek()
 
     def descend(self, penalty: Bounds4, b: Floats, epochs: int) -> None:
-        descent.descend_dense(self._X, self._centre, self._h, *penalty, self._w, b, self._d, epochs)
+        held = (self._X, self._centre, self._code, self._lift, self._h)
+        descent.descend_dense(*held, *penalty, self._w, b, self._d, epochs)
 
     def shift(self, change: Floats) -> None:
         self._d -= self._w * self._eta(change)
@@ -166,24 +177,26 @@ class DenseForm:
 
     def gram(self, columns: Ints) -> NDArray[np.float32]:
         scaled = np.empty((self._y.size, columns.size), dtype=np.float32)
-        descent.scale_dense(self._X[:, columns], self._centre[columns], np.sqrt(self._w), scaled)
+        centre, lift = self._centre[columns], self._lift[columns]
+        descent.scale_dense(self._X[:, columns], centre, self._code, lift, np.sqrt(self._w), scaled)
         return np.asfortranarray(scaled.T @ scaled)
 
     def restrict(self, work: Ints) -> DenseForm:
         X = np.asfortranarray(self._X[:, work])
-        return DenseForm(X, self._centre[work], self._h[work], self._w, self._y)
+        imputation = None if self._imputation is None else self._imputation.take(work)
+        return DenseForm(X, self._centre[work], self._h[work], self._w, self._y, imputation)
 
     def twin(self) -> DenseForm:
-        return DenseForm(self._X, self._centre, self._h, self._w, self._y)
+        return DenseForm(self._X, self._centre, self._h, self._w, self._y, self._imputation)
 
     def _eta(self, b: Floats) -> Floats:
         eta = np.zeros_like(self._y)
-        descent.combine_dense(self._X, self._centre, b, eta)
+        descent.combine_dense(self._X, self._centre, self._code, self._lift, b, eta)
         return eta
 
     def _correlate(self, d: Floats) -> Floats:
         out = np.empty(self._h.size)
-        descent.correlate_dense(self._X, self._centre, d, out)
+        descent.correlate_dense(self._X, self._centre, self._code, self._lift, d, out)
         return out
 
 

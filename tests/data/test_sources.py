@@ -97,7 +97,7 @@ def test_a_dtype_that_cannot_hold_the_values_is_refused() -> None:
 
 @pytest.mark.parametrize("kind", [np.asarray, sp.csr_array, sp.csc_array])
 def test_nan_in_an_array_is_an_error_with_row_and_column_and_advice(kind: Any) -> None:
-    with pytest.raises(InputError, match=r"NaN in row 2, column 1: .*missing='mean' or 'drop'"):
+    with pytest.raises(InputError, match=r"NaN in row 2, column 1: .*missing='mean', 'drop' or 'keep'"):
         open_source((kind(put(np.nan, 2, 1)), Y))
 
 
