@@ -104,7 +104,7 @@ class Squared:
             lanes = range(first, min(first + LANES, lams.size))
             jobs = [partial(solve, forms[k - first], task.penalty.at(float(lams[k])).take(strong.columns),
                             self._begin(strong, lams, batch, k, first), target=target,
-                            newton=strong.newtons[k - first], names=strong.columns) for k in lanes]  # fmt: skip
+                            newton=strong.newtons[k - first], names=strong.columns, polish=True) for k in lanes]  # fmt: skip
             for k, solved in zip(lanes, side_by_side(jobs), strict=True):
                 batch[:, k] = solved.b
         strong.proposals = {float(lam): batch[:, k] for k, lam in enumerate(lams)}

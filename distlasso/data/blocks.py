@@ -26,6 +26,7 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 _PIECE_ROWS, _PIECE_COLUMNS = 128, 1024  # 1 MiB of float64 scratch: half of a core's L2 cache
+_COLUMN_PIECE_ROWS, _COLUMN_PIECE = 512, 128  # of tiles that are stored by columns: long runs of one column
 _SYRK_ROWS = 2048
 
 
@@ -112,8 +113,8 @@ class DenseBlock:
             X = self._X.astype(np.float64, copy=False)
             return np.asarray((d.T @ X).T if X.flags.c_contiguous else X.T @ d)
         out = np.zeros((self.shape[1], d.shape[1]))
-        for rows, part, scratch in self._widened(shift):
-            out[part] += scratch.T @ d[rows]
+        for rows, part, scratch in self._turned(shift):
+            out[part] += scratch @ d[rows]
         return out
 
     def gather(self, columns: Ints) -> NDArray[np.generic]:
@@ -144,8 +145,9 @@ class DenseBlock:
         for part in _pieces(self.shape[1], _PIECE_COLUMNS):
             found: Statistics | None = None
             for rows in _pieces(self.shape[0], _PIECE_ROWS):
-                scratch = np.empty((rows.stop - rows.start, part.stop - part.start))
-                dense.widen(self._X[rows, part], zero, self._code, hole, scratch)
+                stored = np.ascontiguousarray(self._X[rows, part])
+                scratch = np.empty(stored.shape)
+                dense.widen(stored, zero, self._code, hole, scratch)
                 piece = of_piece(scratch, weight[rows], y[rows])
                 found = piece if found is None else merge(found, piece)
             assert found is not None
@@ -167,14 +169,22 @@ class DenseBlock:
         """What a missing value of some columns counts for; unread where none is missing."""
         return shift if self._fill is None else self._fill[columns] - shift
 
-    def _widened(self, shift: Floats) -> Iterator[tuple[slice, slice, Floats]]:
-        """Pieces of the tile in float64, less the shift."""
+    def _turned(self, shift: Floats) -> Iterator[tuple[slice, slice, Floats]]:
+        """Pieces of the transposed tile in float64, less the shift; filled in the order in which values are stored."""
         lift = self._lift(slice(None), shift)
-        for part in _pieces(self.shape[1], _PIECE_COLUMNS):
-            for rows in _pieces(self.shape[0], _PIECE_ROWS):
-                scratch = np.empty((rows.stop - rows.start, part.stop - part.start))
-                dense.widen(self._X[rows, part], shift[part], self._code, lift[part], scratch)
-                yield rows, part, scratch
+        by_columns = self._X.flags.f_contiguous
+        long, short = (_COLUMN_PIECE_ROWS, _COLUMN_PIECE) if by_columns else (_PIECE_ROWS, _PIECE_COLUMNS)
+        for part in _pieces(self.shape[1], short):
+            for rows in _pieces(self.shape[0], long):
+                tile, of = self._X[rows, part], (shift[part], self._code, lift[part])
+                if by_columns:
+                    turned = np.empty(tile.shape[::-1])
+                    dense.widen_turned(tile, *of, turned)
+                    yield rows, part, turned
+                else:
+                    scratch = np.empty(tile.shape)
+                    dense.widen(tile, *of, scratch)
+                    yield rows, part, scratch.T
 
 
 class _SparseBlock:

@@ -27,6 +27,14 @@ def widen(X: NDArray[np.generic], shift: Floats, code: Any, lift: Floats, out: F
 
 
 @kernel
+def widen_turned(X: NDArray[np.generic], shift: Floats, code: Any, lift: Floats, out: Floats) -> None:
+    """out_ji = x_ij - shift_j, column by column."""
+    for j in range(X.shape[1]):
+        for i in range(X.shape[0]):
+            out[j, i] = centred(X[i, j], shift[j], code, lift[j])
+
+
+@kernel
 def widen_scaled(
     X: NDArray[np.generic], shift: Floats, code: Any, lift: Floats, scale: Floats, out: NDArray[np.floating[Any]]
 ) -> None:

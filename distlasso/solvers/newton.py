@@ -1,7 +1,9 @@
 """Newton steps on a support whose signs are held: conjugate gradients under a Cholesky factor that is rarely renewed.
 
-The factor belongs to the support at which it was made, in float32 with a small ridge: it only preconditions, so that
-neither its precision nor its age touches the answer, and a path needs one every few lambdas instead of one a step.
+The factor belongs to the columns that were in the support when it was made, in float32 with a small ridge: it only
+preconditions, so that neither its precision nor its age touches the answer, and a path needs one every few lambdas instead
+of one a step. Where products of columns cost less than multiplying by the columns again and again, those of the support are
+kept, in float32 too, and the iterations run on them: what they leave is seen and mended by the next look at the form.
 Read next: ``block_coordinate.py``, which takes the steps.
 """
 
@@ -18,13 +20,68 @@ from distlasso.solvers.quadratic import Quadratic
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+Singles = NDArray[np.float32]
 
 _RIDGE = 1e-5  # relative to the diagonal: ten times the rounding of float32
 MAX_FACTOR = 8192  # columns: a factor of more takes longer than the iterations it saves, and 800 MB
 _MANY = 16  # iterations after which a new factor pays for itself
-_SMALL = 256  # below this a factor costs less than one iteration saved
+_MANY_TOLD = 20  # the same where an iteration runs on products
+SMALL = 256  # below this a factor costs less than one iteration saved
 _FLAT = 1e-12  # curvature along a direction, relative to that of its columns, that is rounding only
 _MAX_ITERATIONS = 60  # where no factor can be had
+
+
+@final
+class _Products:
+    """Products of the columns of a support, by name; those that leave keep their place until ``settle``, as zeros."""
+
+    def __init__(self, size: int) -> None:
+        self._position = np.full(size, -1, dtype=np.int64)
+        self._names = np.empty(0, dtype=np.int64)
+        self._room: Singles = np.empty((0, 0), dtype=np.float32, order="F")
+
+    def hold(self, form: Quadratic, support: Ints, names: Ints) -> None:
+        """Have the products of a support; only those with new columns are computed."""
+        new = self._position[names] < 0
+        if not new.any():
+            return
+        at = self._position[names[~new]]
+        self._position[self._names] = -1
+        self._position[self._names[at]] = at  # products of a column that left miss those that come now
+        first, size = self._names.size, self._names.size + int(new.sum())
+        self._reserve(size)
+        cross = np.zeros((size, size - first), dtype=np.float32)
+        found = form.products(support, support[new])
+        cross[at], cross[first:] = found[~new], found[new]
+        self._room[:size, first:size], self._room[first:size, :size] = cross, cross.T
+        self._names = np.concatenate([self._names, names[new]])
+        self._position[names[new]] = np.arange(first, size)
+
+    def settle(self, names: Ints) -> Singles:
+        """Keep the products of some held columns only; a copy of them, Fortran-ordered."""
+        at = self._position[names]
+        # By rows, then within them: much faster than both at once.
+        kept = np.take(np.take(self._room.T[:, : self._names.size], at, axis=0), at, axis=1).T
+        self._position[self._names] = -1
+        self._names = names.copy()
+        self._position[names] = np.arange(names.size)
+        self._room[: names.size, : names.size] = kept
+        return kept
+
+    def multiply(self, names: Ints, v: Floats) -> Floats:
+        """Products of some held columns times v."""
+        at, full = self._position[names], np.zeros(self._names.size, dtype=np.float32)
+        largest = float(np.max(np.abs(v), initial=0.0)) or 1.0
+        full[at] = v / largest
+        image = self._room[: full.size, : full.size] @ full
+        return np.asarray(image[at].astype(np.float64) * largest)
+
+    def _reserve(self, size: int) -> None:
+        if size > self._room.shape[0]:
+            room = np.empty((size + size // 2, size + size // 2), dtype=np.float32, order="F")
+            held = self._names.size
+            room[:held, :held] = self._room[:held, :held]
+            self._room = room
 
 
 @final
@@ -34,8 +91,9 @@ class Newton:
     def __init__(self, size: int) -> None:
         """``size`` bounds the numbers by which columns are named."""
         self._position = np.full(size, -1, dtype=np.int64)
-        self._factor: NDArray[np.float32] | None = None
+        self._factor: Singles | None = None
         self._stale = True
+        self._products = _Products(size)
 
     def step(
         self, form: Quadratic, support: Ints, names: Ints, b: Floats, l2: Floats, slope: Floats, enough: Floats
@@ -53,16 +111,20 @@ class Newton:
         enough : float64 [s]
             Stop once no gradient is larger.
         """
-        if self._stale or support.size <= _SMALL:
-            self._renew(form, support, names, l2)
+        told = form.tells_products and support.size <= MAX_FACTOR
+        if told:
+            self._products.hold(form, support, names)
+        if self._stale or support.size <= SMALL:
+            self._renew(form, support, names, l2, told=told)
         scale = form.curvature[support] + l2
         step, rest = np.zeros_like(slope), slope.copy()
         z = self._precondition(names, scale, rest)
         direction, rho = z.copy(), float(rest @ z)
-        limit = _MAX_ITERATIONS if self._factor is None else _MANY
+        limit = _MAX_ITERATIONS if self._factor is None else _MANY_TOLD if told else _MANY
         for iteration in range(limit):
             self._stale = iteration == limit - 1
-            image = form.apply(support, direction) + l2 * direction
+            image = self._products.multiply(names, direction) if told else form.apply(support, direction)
+            image += l2 * direction
             bend = float(direction @ image)
             if rho <= 0.0:
                 break
@@ -79,11 +141,11 @@ class Newton:
             direction = z + (rho / old) * direction
         return step
 
-    def _renew(self, form: Quadratic, support: Ints, names: Ints, l2: Floats) -> None:
+    def _renew(self, form: Quadratic, support: Ints, names: Ints, l2: Floats, *, told: bool) -> None:
         self._factor = None
         if support.size > MAX_FACTOR:
             return
-        gram = form.gram(support)
+        gram = self._products.settle(names) if told else form.gram(support)
         gram[np.diag_indices_from(gram)] += (l2 + _RIDGE * (form.curvature[support] + l2)).astype(np.float32)
         factor, failed = spotrf(gram, lower=0, overwrite_a=1, clean=0)
         self._position[:] = -1
