@@ -144,6 +144,32 @@ def test_unpenalised_columns_and_no_intercept_see_the_same_means(
     np.testing.assert_allclose(path.coef.toarray(), explicit.coef.toarray(), atol=1e-4)
 
 
+@pytest.mark.parametrize("loss", ["logistic", "poisson", "huber"])
+@pytest.mark.parametrize("shape", [TALL, WIDE], ids=["rounds", "held"])
+@pytest.mark.parametrize("dtype", ["int8", "float32"])
+@pytest.mark.parametrize("intercept", [True, False])
+def test_every_loss_sees_the_same_means(
+    loss: str, shape: tuple[int, int], dtype: str, intercept: bool, request: pytest.FixtureRequest
+) -> None:
+    X, y = genotypes(shape)
+    values, code = stored_as(X, dtype)
+    target = {"logistic": y > np.median(y), "poisson": np.round(np.exp(y / 4)), "huber": y}[loss].astype(float)
+    factors = np.ones(shape[1])
+    factors[3] = 0.0
+    options: dict[str, Any] = {
+        "loss": loss, "penalty_factors": factors, "fit_intercept": intercept, "tol": 1e-10, "n_lambdas": 6,
+        "lambda_min_ratio": 0.05,
+    }  # fmt: skip
+    ds = dl.Dataset.from_arrays(values, target, missing_value=code, col_chunks=3)
+    place = request.getfixturevalue("cluster") if dtype == "int8" and intercept else "threads"
+    path = dl.fit_path(ds, runtime=place, **options)
+    explicit = dl.fit_path(imputed(X, np.ones(y.size)), target, **options)
+    assert path.converged.all()
+    np.testing.assert_allclose(path.lambdas, explicit.lambdas, rtol=1e-8)
+    np.testing.assert_allclose(path.deviance_ratio, explicit.deviance_ratio, atol=1e-9)
+    np.testing.assert_allclose(path.coef.toarray(), explicit.coef.toarray(), atol=1e-3)
+
+
 def test_columns_with_holes_a_million_deviations_from_zero_are_solved_as_well() -> None:
     rng = np.random.default_rng(0)
     X = rng.standard_normal((300, 20))

@@ -58,7 +58,9 @@ class Held:
             new = sp.hstack([self._X, new], format="csc") if sp.issparse(new) else np.concatenate([self._X, new], axis=1)
         self._X = sp.csc_array(new) if sp.issparse(new) else np.asfortranarray(new)
         self.columns = np.concatenate([self.columns, columns])
-        self._centre, self._imputation = self._task.space.centre[self.columns], self._task.space.imputed(self.columns)
+        space = self._task.space
+        self._centre, self._imputation = space.centre[self.columns], space.imputed(self.columns)
+        self._holes = in_registers(self._imputation, self._X.dtype, self._centre)
 
     def eta(self, b: Floats, intercept: float) -> Floats:
         """Linear predictor of one model, offset included, [n]."""
@@ -68,7 +70,7 @@ class Held:
         if sp.issparse(self._X):
             descent.combine_sparse(self._X.data, self._X.indices, self._X.indptr.astype(np.int64), b, out)
             return out - float(self._centre @ b)
-        descent.combine_dense(self._X, self._centre, *in_registers(self._imputation, self._X.dtype, self._centre), b, out)
+        descent.combine_dense(self._X, self._centre, *self._holes, b, out)
         return out
 
     def correlate(self, d: Floats) -> Floats:
@@ -77,7 +79,7 @@ class Held:
         if sp.issparse(self._X):
             descent.correlate_sparse(self._X.data, self._X.indices, self._X.indptr.astype(np.int64), d, out)
             return out - self._centre * float(d.sum())
-        descent.correlate_dense(self._X, self._centre, *in_registers(self._imputation, self._X.dtype, self._centre), d, out)
+        descent.correlate_dense(self._X, self._centre, *self._holes, d, out)
         return out
 
     def least_squares(self, weight: Floats, y: Floats, shift: Floats) -> Quadratic:
@@ -91,7 +93,8 @@ class Held:
             curvature = np.maximum(second - centre * centre, 0.0)
             return SparseForm(self._X, centre, curvature, weight, y)
         curvature = np.empty(self.columns.size)
-        descent.square_dense(self._X, centre, *in_registers(self._imputation, self._X.dtype, centre), weight, curvature)
+        holes = in_registers(self._imputation, self._X.dtype, centre)
+        descent.square_dense(self._X, centre, *holes, weight, curvature)
         return DenseForm(self._X, centre, curvature, weight, y, self._imputation)
 
     def at(self, b: Floats, intercept: Floats, curvature_of: Sequence[int] = ()) -> tuple[Point, list[Curvature]]:
