@@ -224,7 +224,7 @@ class General:
         InputError
             If the unpenalised part has no finite optimum.
         """
-        own = np.append(np.arange(free), [self._task.free.size] * self._task.space.intercept)
+        own = np.append(np.arange(free), [self._task.free.size] * self._task.space.intercept).astype(np.int64)
         if own.size == 0:
             return b, intercept
         x = np.concatenate([b[:free], intercept[None, :]] if self._task.space.intercept else [b[:free]]).T
