@@ -94,8 +94,10 @@ def open_source(
     """
     if missing not in MISSING:
         raise InputError(f"missing={missing!r} is not known: use 'error', 'mean' or 'drop'")
-    columns = (one_hot,) if isinstance(one_hot, str) else tuple(one_hot or ())
-    options = Options(target, weight, offset, columns, _stored(dtype), missing)
+    columns = [one_hot] if isinstance(one_hot, str) else one_hot or []
+    if not isinstance(columns, list | tuple) or not all(isinstance(name, str) for name in columns):
+        raise InputError(f"one_hot={one_hot!r} is not a list of column names")
+    options = Options(target, weight, offset, tuple(columns), _stored(dtype), missing)
     if isinstance(source, str | os.PathLike):
         return _open_file(Path(source), options)
     if isinstance(target, str) and type(source).__module__.split(".")[0] in ("pandas", "pyarrow"):
