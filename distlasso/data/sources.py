@@ -146,7 +146,7 @@ def _open_npy(path: Path, options: Options) -> Source:
     try:
         X = np.load(path, mmap_mode="r", allow_pickle=False)
     except (ValueError, EOFError, OSError) as error:
-        raise InputError(f"{path} is not an array that can be read: {error}") from error
+        raise InputError(f"{path} is not an array that can be read: {_reason(error)}") from error
     return _from_arrays(X, options.target, options)
 
 
@@ -156,7 +156,7 @@ def _open_npz(path: Path, options: Options) -> Source:
             arrays = {name: parts[name] for name in parts.files}
         X = sp.load_npz(path) if {"data", "format", "shape"} <= arrays.keys() else arrays.get("X")
     except (ValueError, TypeError, EOFError, OSError, zipfile.BadZipFile) as error:
-        raise InputError(f"{path} cannot be read: {error}") from error
+        raise InputError(f"{path} cannot be read: {_reason(error)}") from error
     if X is None:
         raise InputError(f"{path} has no array `X`: expected arrays X and y, or a scipy.sparse save_npz file")
     y = options.target if options.target is not None and not isinstance(options.target, str) else None
@@ -168,6 +168,12 @@ def _open_npz(path: Path, options: Options) -> Source:
     offset = options.offset if options.offset is not None else arrays.get("offset")
     rest = Options(None, weight, offset, options.one_hot, options.dtype, options.missing)
     return _from_arrays(X, y if y is not None else arrays.get("y"), rest)
+
+
+def _reason(error: Exception) -> str:
+    """NumPy's own advice for a file that it takes for a pickle is to load it unsafely."""
+    text = (str(error).splitlines() or [type(error).__name__])[0]
+    return "it is damaged, or holds Python objects instead of numbers" if "pickle" in text else text
 
 
 def _open_svmlight(path: Path, options: Options) -> Source:
