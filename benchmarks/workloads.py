@@ -202,7 +202,10 @@ def create(name: str, scale: Scale, seed: int, folder: Path) -> None:
     spec = spec_of(name, scale)
     folder.mkdir(parents=True)
     if sp.issparse(X):
-        sp.save_npz(folder / "X.npz", sp.csc_array(X), compressed=False)
+        csc = sp.csc_array(X)
+        # The peers read int32 only; scipy keeps int64 wherever a block was given so.
+        csc.indices, csc.indptr = csc.indices.astype(np.int32), csc.indptr.astype(np.int32)
+        sp.save_npz(folder / "X.npz", csc, compressed=False)
     else:
         np.save(folder / "X.npy", X)
     np.save(folder / "y.npy", y)

@@ -26,7 +26,7 @@ from distlasso.errors import DistlassoError, InputError, StoreError
 from distlasso.progress import Progress
 
 app = typer.Typer(
-    add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False,
+    add_completion=False, pretty_exceptions_enable=False,
     help="Certified L1-regularised paths on data that is too big for one machine's memory.",
 )  # fmt: skip
 
@@ -40,7 +40,10 @@ def main() -> None:
     """Run the command line; every error that has a name becomes one line and exit code 2."""
     warnings.showwarning = _one_line
     try:
-        app()
+        raise SystemExit(app(sys.argv[1:] or ["--help"], prog_name="distlasso", standalone_mode=False))
+    except typer.TyperException as error:  # an unknown command or option, or a value of the wrong kind
+        print(f"distlasso: {' '.join(error.format_message().split())}", file=sys.stderr)
+        raise SystemExit(2) from None
     except DistlassoError as error:
         print(f"distlasso: {error}", file=sys.stderr)
         raise SystemExit(2) from None
@@ -124,6 +127,9 @@ def fit(
     standardize: Annotated[bool, typer.Option(help="Penalise columns of unit standard deviation.")] = True,
     intercept: Annotated[bool, typer.Option(help="Fit an intercept.")] = True,
     tol: Annotated[float, typer.Option(help="Duality gap to reach, relative to half the null deviance.")] = 1e-6,
+    max_active: Annotated[int | None, typer.Option(help="End the path before more coefficients are nonzero.")] = None,
+    time_limit: Annotated[float | None, typer.Option(help="Seconds; what is certified by then is the model.")] = None,
+    memory: Annotated[str | None, typer.Option(help="Refuse a fit projected to hold more beside the data.")] = None,
     runtime: Annotated[str, typer.Option(help="dask, threads or serial.")] = "dask",
     scheduler: Scheduler = None,
     workers: Workers = None,
@@ -131,15 +137,14 @@ def fit(
     json_: Json = False,
 ) -> None:
     """Fit a regularisation path; every solution carries its duality gap."""
-    if FilePath(out).exists() and not overwrite:
-        raise StoreError(f"{out} exists already: choose another name or pass --overwrite")
+    _check_output(out, overwrite=overwrite)
     dataset = dl.open_dataset(store)
     grid = _numbers(lambdas)
     with _runtime(runtime, scheduler, workers) as place, Progress(enabled=not json_) as progress:
         path = dl.fit_path(
             dataset, loss=loss, solver=solver, l1_ratio=l1_ratio, lambdas=grid, n_lambdas=n_lambdas,
             lambda_min_ratio=lambda_min_ratio, standardize=standardize, fit_intercept=intercept, tol=tol,
-            runtime=place, on_event=progress,
+            max_active=max_active, time_limit=time_limit, memory=memory, runtime=place, on_event=progress,
         )  # fmt: skip
     path.save(out, overwrite=overwrite)
     if json_:
@@ -158,8 +163,7 @@ def predict(
     json_: Json = False,
 ) -> None:
     """Predict the rows of a store."""
-    if FilePath(out).exists() and not overwrite:
-        raise StoreError(f"{out} exists already: choose another name or pass --overwrite")
+    _check_output(out, overwrite=overwrite)
     if FilePath(out).suffix != ".npy":
         raise InputError(f"--out {out}: predictions are written as .npy")
     predictions = dl.load(model).predict(dl.open_dataset(store), lam=lam)
@@ -171,7 +175,20 @@ def predict(
     except OSError as error:
         wip.unlink(missing_ok=True)
         raise StoreError(f"cannot write {out}: {error.strerror or error}") from error
-    _show({"predictions": out, "rows": predictions.shape[0], "lambdas": 1 if lam else predictions.shape[1]}, json_)
+    _show({"predictions": out, "rows": predictions.shape[0], "lambdas": 1 if lam is not None else predictions.shape[1]}, json_)
+
+
+def _check_output(out: str, *, overwrite: bool) -> None:
+    """Refuse, before any work, an output that could not be written at its end."""
+    try:
+        place = FilePath(out)
+        if place.exists() and not overwrite:
+            raise StoreError(f"{out} exists already: choose another name or pass --overwrite")
+        folder = next(parent for parent in place.absolute().parents if parent.exists())
+    except (OSError, ValueError) as error:
+        raise StoreError(f"cannot write {out!r}: {getattr(error, 'strerror', None) or error}") from error
+    if not folder.is_dir() or not os.access(folder, os.W_OK):
+        raise StoreError(f"cannot write {out}: {folder} is not a folder that can be written to")
 
 
 @contextmanager
@@ -193,10 +210,12 @@ def _runtime(name: str, scheduler: str | None, workers: int | None) -> Iterator[
 
 def _about(dataset: dl.Dataset) -> dict[str, Any]:
     n, p = dataset.shape
+    bounds = (dataset.row_bounds, dataset.col_bounds)
     return {
         "store": dataset.path, "rows": n, "columns": p, "encoding": dataset.encoding, "dtype": dataset.dtype.name,
         "stored_entries": dataset.nnz, "decoded_bytes": dataset.nbytes,
-        "tiles": [dataset.row_bounds.size - 1, dataset.col_bounds.size - 1], "target": dataset.y is not None,
+        "chunks": [cuts.size - 1 for cuts in bounds], "chunk_shape": [int(np.diff(cuts).max()) for cuts in bounds],
+        "target": dataset.y is not None,
         "sample_weight": dataset.sample_weight is not None, "offset": dataset.offset is not None,
         "feature_names": dataset.feature_names is not None, "missing_value": spelled(dataset.missing_value),
         "fingerprint": dataset.fingerprint,
@@ -228,6 +247,8 @@ def _table(path: dl.Path) -> None:
         f"{path.passes} passes, {path.rounds} rounds, {path.bytes_read / 1e6:,.0f} MB of blocks, {path.seconds:.1f} s, "
         f"peak memory {path.peak_bytes / 1e6:,.0f} MB; certificate: {path.certificate}"
     )
+    if not path.complete:
+        print("the path ended early, at a limit or an interruption: it is the certified prefix of what was asked for")
 
 
 def _dtype(name: str | None) -> Any:

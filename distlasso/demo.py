@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from distlasso.data.ingest import ingest
-from distlasso.errors import InputError
+from distlasso.errors import InputError, StoreError
 from distlasso.events import Event, FitStarted
 from distlasso.path.fit import fit_path
 from distlasso.path.result import Path
@@ -43,8 +43,11 @@ def run(directory: FilePath, runtime: Any, *, quiet: bool = False) -> dict[str, 
     dict
         The summary of the path, and where things are.
     """
-    console = Console(quiet=quiet)
-    directory.mkdir(parents=True, exist_ok=True)
+    console = Console(quiet=quiet, soft_wrap=True)
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StoreError(f"cannot write to {directory}: {error.strerror or error}") from error
     store, model, picture = directory / "flights.zarr", directory / "model", directory / "path.png"
     planned: list[int] = []
     with Progress(enabled=not quiet) as progress:

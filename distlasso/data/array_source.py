@@ -15,7 +15,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from distlasso.data.dataset import as_block, check_rows, check_weights, to_matrix
+from distlasso.data.dataset import as_block, check_rows, check_weights, real_matrix, stored_dtype
 from distlasso.data.missing import Code, recode
 from distlasso.data.sources import Batch, Options
 from distlasso.errors import InputError
@@ -35,7 +35,7 @@ def from_arrays(X: Any, y: Any, options: Options) -> ArraySource:
         For missing or infinite values (with row and column), for lengths that differ, for bad weights.
     """
     _refuse_names(options)
-    matrix = to_matrix(X)
+    matrix = real_matrix(X)
     if options.missing == "keep" and sp.issparse(matrix):
         raise InputError("missing='keep' is for dense X: pass a dense array, or missing='mean' or 'drop'")
     n = matrix.shape[0]
@@ -55,7 +55,7 @@ def from_arrays(X: Any, y: Any, options: Options) -> ArraySource:
     beside = _Rows(target, weight, offset)
     if sp.issparse(matrix):
         return ArraySource(_csr(matrix, rows, means), beside, None, None, np.dtype(np.float64), None)
-    dtype = np.dtype(options.dtype or matrix.dtype)
+    dtype = np.dtype(options.dtype or stored_dtype(matrix.dtype))
     _check_range(matrix, dtype, means)
     return ArraySource(matrix, beside, rows, means, dtype, _codes(options, dtype))
 
@@ -159,8 +159,8 @@ def _dense_holes(matrix: Any, missing: str) -> tuple[Mask, Floats | None]:
     dropped, total, present = np.zeros(n, dtype=np.bool_), np.zeros(p), np.full(p, n, dtype=np.int64)
     if matrix.dtype.kind != "f":
         return dropped, None
-    for start, piece in _pieces(matrix):
-        holes = None
+    for start, raw in _pieces(matrix):
+        holes, piece = None, raw.astype(stored_dtype(matrix.dtype), copy=False)
         if as_block(piece).first_not_finite() is not None:
             bad = np.argwhere(~np.isfinite(piece) if missing == "error" else np.isinf(piece))
             if bad.size:

@@ -6,8 +6,11 @@ each processor gets several. Read next: ``ingest.py``.
 
 from __future__ import annotations
 
+import math
+import operator
 import re
 from dataclasses import dataclass
+from numbers import Real
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,14 +45,18 @@ class Layout:
         return [(*r, *c) for c in columns for r in rows][done:]
 
 
-def parse_bytes(text: str | int) -> int:
+def parse_bytes(size: str | float) -> int:
     """Read a number of bytes such as 500000000, "500MB" or "2GiB"."""
-    if isinstance(text, int):
-        return text
-    match = re.fullmatch(r"\s*([0-9.]+)\s*([KMGT]?I?)B?\s*", text.upper())
-    if match is None or match[2] not in _UNITS:
-        raise InputError(f"memory={text!r} is not a size: write it as 500MB or 2GiB")
-    return int(float(match[1]) * _UNITS[match[2]])
+    found = math.nan
+    if isinstance(size, str):
+        match = re.fullmatch(r"\s*(\d+\.?\d*|\.\d+)\s*([KMGT]?I?)B?\s*", size.upper())
+        if match is not None and match[2] in _UNITS:
+            found = float(match[1]) * _UNITS[match[2]]
+    elif isinstance(size, Real):
+        found = float(size)
+    if not 1 <= found < math.inf:
+        raise InputError(f"memory={size!r} is not a size: write it as 500MB or 2GiB")
+    return int(found)
 
 
 def plan_layout(
@@ -119,7 +126,7 @@ def _share(size: int, nnz: int, entries: int) -> int:
 
 def _checked(chunks: tuple[int, int], shape: tuple[int, int]) -> tuple[int, int]:
     try:
-        rows, columns = (int(size) for size in chunks)
+        rows, columns = (operator.index(size) for size in chunks)
     except (TypeError, ValueError) as error:
         raise InputError(f"chunks={chunks!r} is not (rows, columns)") from error
     if rows < 1 or columns < 1:

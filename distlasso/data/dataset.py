@@ -25,6 +25,7 @@ Ints = NDArray[np.int64]
 STORED_DTYPES = ("float64", "float32", "int8", "uint8")
 _TILE_BYTES = 1 << 20
 _MAX_TILES = 32
+_LARGEST = 1e150  # sums of squares of a target or weight must stay within float64
 
 
 class Reader(Protocol):
@@ -196,12 +197,9 @@ def even_bounds(size: int, parts: int) -> Ints:
 
 def check_rows(name: str, values: ArrayLike, n: int) -> Floats:
     """Check that ``values`` are ``n`` finite numbers, and return them as float64."""
-    try:
-        array = np.asarray(values)
-        array = array[:, 0] if array.ndim == 2 and array.shape[1] == 1 else array
-        found = np.array(array, dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise InputError(f"{name} is not numeric: {error}") from error
+    array = real_numbers(name, values)
+    array = array[:, 0] if array.ndim == 2 and array.shape[1] == 1 else array
+    found = np.array(array, dtype=np.float64)
     if found.ndim != 1:
         raise InputError(f"{name} has shape {found.shape}, expected ({n},)")
     if found.size != n:
@@ -209,6 +207,9 @@ def check_rows(name: str, values: ArrayLike, n: int) -> Floats:
     bad = np.flatnonzero(~np.isfinite(found))
     if bad.size:
         raise InputError(f"{name} has {found[bad[0]]} in row {bad[0]}: every value must be finite")
+    large = np.flatnonzero(np.abs(found) > _LARGEST)
+    if large.size:
+        raise InputError(f"{name} has {found[large[0]]:g} in row {large[0]}: squares of it overflow float64, rescale it")
     return found
 
 
@@ -225,29 +226,67 @@ def check_weights(values: ArrayLike, n: int) -> Floats:
 
 def to_matrix(X: Any) -> Any:
     """A dense array in a stored dtype, or CSR or CSC in canonical form."""
-    if sp.issparse(X):
-        matrix = X if X.format in ("csr", "csc") else X.tocsr()
-        if not matrix.has_canonical_format:
-            matrix = matrix.copy()
-            matrix.sum_duplicates()
-    else:
-        matrix = np.asarray(X)
+    matrix = real_matrix(X)
+    return matrix.astype(stored_dtype(matrix.dtype), copy=False)
+
+
+def real_matrix(X: Any) -> Any:
+    """A dense array of real numbers as it is, or CSR or CSC in canonical form."""
+    matrix = _canonical(X) if sp.issparse(X) else real_numbers("X", X)
     if matrix.ndim != 2:
         raise InputError(f"X has shape {matrix.shape}, expected rows x columns")
     if 0 in matrix.shape:
         raise InputError(f"X is empty: it has {matrix.shape[0]} rows and {matrix.shape[1]} columns")
-    if matrix.dtype.name in STORED_DTYPES:
+    return matrix
+
+
+def stored_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """Dtype that holds numbers of ``dtype``: its own where it can be stored, int8 of bool, else float64."""
+    if dtype.name in STORED_DTYPES:
+        return dtype.newbyteorder("=")
+    return np.dtype(np.int8 if dtype == np.bool_ else np.float64)
+
+
+def real_numbers(name: str, values: Any) -> NDArray[Any]:
+    """An array of real numbers: text, dates and complex numbers are refused, what is masked becomes NaN."""
+    try:
+        array = values.astype(np.float64).filled(np.nan) if np.ma.is_masked(values) else np.asarray(values)
+        text = array.dtype.kind in "SU" or (array.dtype.kind == "O" and any(isinstance(v, str | bytes) for v in array.flat))
+        if array.dtype.kind == "O" and not text:
+            array = array.astype(np.float64)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise InputError(f"{name} is not numeric: {str(error).splitlines()[0]}") from error
+    if text:
+        raise InputError(f"{name} is not numeric: it holds text, expected real numbers")
+    if array.dtype.kind not in "biuf":
+        raise InputError(f"{name} has dtype {array.dtype}, expected real numbers")
+    return array
+
+
+def _canonical(X: Any) -> Any:
+    """CSR or CSC of real numbers, checked before compiled code follows its indices."""
+    matrix = X if X.format in ("csr", "csc") else X.tocsr()
+    if matrix.dtype.kind not in "biuf":
+        raise InputError(f"X has dtype {matrix.dtype}, expected real numbers")
+    if matrix.ndim != 2:
         return matrix
-    if matrix.dtype == np.bool_:
-        return matrix.astype(np.int8)
-    if matrix.dtype.kind not in "iuf":
-        if matrix.dtype.kind != "O":
-            raise InputError(f"X has dtype {matrix.dtype}, expected real numbers")
-        try:
-            return matrix.astype(np.float64)
-        except (TypeError, ValueError) as error:
-            raise InputError(f"X is not numeric: {error}") from error
-    return matrix.astype(np.float64)
+    width = matrix.shape[1] if matrix.format == "csr" else matrix.shape[0]
+    problem = sparse_problem(matrix.indptr, matrix.indices[: matrix.indptr[-1]], width)
+    if problem:
+        raise InputError(f"X is not a sound {matrix.format} matrix: {problem}")
+    if not matrix.has_canonical_format:
+        matrix = matrix.copy()
+        matrix.sum_duplicates()
+    return matrix
+
+
+def sparse_problem(indptr: NDArray[Any], indices: NDArray[Any], width: int) -> str | None:
+    """What makes index arrays of a sparse matrix unsafe to follow, if anything does."""
+    if indptr[0] != 0 or indptr[-1] != indices.size or (indptr[1:] < indptr[:-1]).any():
+        return f"indptr does not rise from 0 to {indices.size}"
+    if indices.size and (int(indices.min()) < 0 or int(indices.max()) >= width):
+        return f"an index is outside [0, {width})"
+    return None
 
 
 def _nbytes(matrix: Any) -> int:

@@ -98,11 +98,7 @@ def ingest(
     ResourceError
         If disk or memory does not suffice.
     """
-    final = Path(store)
-    if final.exists() and not overwrite:
-        raise StoreError(f"{final} exists already: choose another name or pass overwrite (--overwrite)")
-    if not final.absolute().parent.is_dir():
-        raise StoreError(f"cannot write {final}: the folder {final.parent} does not exist")
+    final = _place(store, overwrite=overwrite)
     opened = open_source(source, target=target, weight=weight, offset=offset, one_hot=one_hot, dtype=dtype,
                          missing=missing, missing_value=missing_value)  # fmt: skip
     budget = parse_bytes(memory)
@@ -125,6 +121,27 @@ def ingest(
             ) from error
         raise StoreError(f"cannot write {final}: {error.strerror or error}") from error
     return open_dataset(final)
+
+
+def _place(store: str | os.PathLike[str], *, overwrite: bool) -> Path:
+    """Where the store goes, links followed; what is not a store is never replaced."""
+    name = os.fspath(store)
+    if "://" in name:
+        raise StoreError(f"cannot write {name}: stores are written to folders of this machine or of a shared file system")
+    try:
+        final = Path(os.path.realpath(name))
+        exists = final.exists()
+    except (OSError, ValueError) as error:
+        raise StoreError(f"cannot write {name!r}: {getattr(error, 'strerror', None) or error}") from error
+    if exists and not overwrite:
+        raise StoreError(f"{name} exists already: choose another name or pass overwrite (--overwrite)")
+    if exists and not (final / "zarr.json").is_file():
+        raise StoreError(f"{name} is not a store, so it is not overwritten: choose another name, or remove it yourself")
+    if not final.parent.is_dir():
+        raise StoreError(f"cannot write {name}: the folder {final.parent} does not exist")
+    if not os.access(final.parent, os.W_OK):
+        raise StoreError(f"cannot write {name}: the folder {final.parent} is read-only")
+    return final
 
 
 @dataclass(slots=True)

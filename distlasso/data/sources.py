@@ -110,8 +110,10 @@ def open_source(
     """
     if missing not in MISSING:
         raise InputError(f"missing={missing!r} is not known: use 'error', 'mean', 'drop' or 'keep'")
-    columns = (one_hot,) if isinstance(one_hot, str) else tuple(one_hot or ())
-    options = Options(target, weight, offset, columns, _stored(dtype), missing, _code(missing_value, missing))
+    columns = [one_hot] if isinstance(one_hot, str) else one_hot or []
+    if not isinstance(columns, list | tuple) or not all(isinstance(name, str) for name in columns):
+        raise InputError(f"one_hot={one_hot!r} is not a list of column names")
+    options = Options(target, weight, offset, tuple(columns), _stored(dtype), missing, _code(missing_value, missing))
     if isinstance(source, str | os.PathLike):
         return _open_file(Path(source), options)
     if isinstance(target, str) and type(source).__module__.split(".")[0] in ("pandas", "pyarrow"):
@@ -172,7 +174,7 @@ def _open_npy(path: Path, options: Options) -> Source:
     try:
         X = np.load(path, mmap_mode="r", allow_pickle=False)
     except (ValueError, EOFError, OSError) as error:
-        raise InputError(f"{path} is not an array that can be read: {error}") from error
+        raise InputError(f"{path} is not an array that can be read: {_reason(error)}") from error
     return _from_arrays(X, options.target, options)
 
 
@@ -182,7 +184,7 @@ def _open_npz(path: Path, options: Options) -> Source:
             arrays = {name: parts[name] for name in parts.files}
         X = sp.load_npz(path) if {"data", "format", "shape"} <= arrays.keys() else arrays.get("X")
     except (ValueError, TypeError, EOFError, OSError, zipfile.BadZipFile) as error:
-        raise InputError(f"{path} cannot be read: {error}") from error
+        raise InputError(f"{path} cannot be read: {_reason(error)}") from error
     if X is None:
         raise InputError(f"{path} has no array `X`: expected arrays X and y, or a scipy.sparse save_npz file")
     y = options.target if options.target is not None and not isinstance(options.target, str) else None
@@ -194,6 +196,12 @@ def _open_npz(path: Path, options: Options) -> Source:
     offset = options.offset if options.offset is not None else arrays.get("offset")
     rest = replace(options, target=None, weight=weight, offset=offset)
     return _from_arrays(X, y if y is not None else arrays.get("y"), rest)
+
+
+def _reason(error: Exception) -> str:
+    """NumPy's own advice for a file that it takes for a pickle is to load it unsafely."""
+    text = (str(error).splitlines() or [type(error).__name__])[0]
+    return "it is damaged, or holds Python objects instead of numbers" if "pickle" in text else text
 
 
 def _open_svmlight(path: Path, options: Options) -> Source:

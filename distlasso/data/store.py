@@ -73,16 +73,21 @@ def open_dataset(path: str | os.PathLike[str]) -> Dataset:
 
 def open_group(name: str) -> Any:
     """Open a zarr group for reading."""
-    local = Path(name)
-    if "://" not in name and not local.exists():
-        wip = wip_path(name)
-        if wip.exists():
+    if "://" not in name and not _exists(name):
+        if _exists(wip_path(name)):
             raise StoreError(f"{name} is not finished: run the same ingest again to continue it")
         raise StoreError(f"no store at {name}: check the path, or write one with `distlasso ingest`")
     try:
         return zarr.open_group(name, mode="r")
     except Exception as error:  # zarr raises many kinds of error here
         raise StoreError(f"{name} is not a zarr group that can be read: {_first_line(error)}") from error
+
+
+def _exists(name: str | os.PathLike[str]) -> bool:
+    try:
+        return Path(name).exists()
+    except (OSError, ValueError) as error:  # a name that no file can have
+        raise StoreError(f"no store at {os.fspath(name)!r}: {getattr(error, 'strerror', None) or error}") from error
 
 
 def limit_threads(threads: int) -> None:
@@ -92,7 +97,7 @@ def limit_threads(threads: int) -> None:
 
 def wip_path(name: str | os.PathLike[str]) -> Path:
     """Where a store lives until it is finished."""
-    final_name = Path(name)
+    final_name = Path(os.path.realpath(name))
     return final_name.with_name(f"{final_name.name}.wip")
 
 
@@ -220,6 +225,8 @@ def _sparse(name: str, group: Any, grid: dict[str, Any], strict: bool) -> dict[s
         raise StoreError(
             f"{name}: X is truncated: indptr ends at {indptr[-1]} for {data.shape[0]} values and {indices.shape[0]} indices"
         )
+    if (indptr[1:] < indptr[:-1]).any():
+        raise StoreError(f"{name}: X is damaged: indptr falls at {int(np.argmax(indptr[1:] < indptr[:-1]))}")
     planned = _by_entries(indptr, _ENTRIES)
     rows = grid.get("rows") or (planned if kind == "csr" else [0, n])
     columns = grid.get("columns") or (planned if kind == "csc" else [0, p])

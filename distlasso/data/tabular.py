@@ -252,10 +252,12 @@ def _reader(source: Any, name: str, options: Options) -> _Reader:
         with (gzip.open if source.suffix == ".gz" else open)(source, "rb") as file:
             line = max(len(file.readline()), len(file.readline()))
         with _csv(source, max(_BLOCK, 4 * line), {}) as reader:
-            schema = reader.schema
+            schema = pa.schema([(entry.name, _widest(entry, options)) for entry in reader.schema])
+    except UnicodeDecodeError as error:
+        raise InputError(f"{name} is not UTF-8 text: its column names have a byte 0x{error.object[error.start]:02x}") from error
     except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, OSError, EOFError, zlib.error) as error:
         raise InputError(f"{name} cannot be read as a table: {str(error).splitlines()[0]}") from error
-    return _Reader(name, pa.schema([(f.name, _widest(f, options)) for f in schema]), source, line)
+    return _Reader(name, schema, source, line)
 
 
 def _parquet(path: Path, name: str) -> _Reader:
@@ -316,6 +318,8 @@ def _plan(reader: _Reader, options: Options) -> _Scan:
 
 def _feature(reader: _Reader, name: str, options: Options) -> Feature:
     kind = reader.schema.field(name).type
+    if pa.types.is_binary(kind) and isinstance(reader.origin, Path):
+        raise InputError(f"{reader.name}: column {name!r} is not UTF-8 text: convert the file")
     if pa.types.is_nested(kind) or pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
         raise InputError(f"{reader.name}: column {name!r} holds {kind}: drop it or convert it to text or numbers")
     if _is_text(kind) or name in options.one_hot:

@@ -8,6 +8,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path as FilePath
 from typing import Any, final
@@ -158,10 +160,12 @@ class Path:
         StoreError
             If the directory exists and ``overwrite`` is false, or cannot be written.
         """
-        final_name = FilePath(directory)
+        final_name = FilePath(os.path.realpath(directory))
         if final_name.exists() and not overwrite:
             raise StoreError(f"{final_name} exists already: choose another name or pass overwrite=True")
-        wip = final_name.with_name(f".{final_name.name}.wip-{os.getpid()}")
+        if final_name.exists() and not (final_name / "path.json").is_file():
+            raise StoreError(f"{final_name} is not a model, so it is not overwritten: choose another name")
+        wip, old = (final_name.with_name(f".{final_name.name}.{kind}-{os.getpid()}") for kind in ("wip", "old"))
         try:
             wip.mkdir(parents=True)
             arrays = {name: getattr(self, name) for name in _ARRAYS}
@@ -174,8 +178,9 @@ class Path:
             manifest["missing_value"] = None if self.imputation is None else spelled(self.imputation.code)
             (wip / "path.json").write_text(json.dumps(manifest, indent=1))
             if final_name.exists():
-                shutil.rmtree(final_name)
+                final_name.rename(old)
             wip.rename(final_name)
+            shutil.rmtree(old, ignore_errors=True)
         except OSError as error:
             raise StoreError(f"cannot write {final_name}: {error.strerror or error}") from error
         finally:
@@ -186,7 +191,8 @@ class Path:
         return {
             "lambdas": int(self.lambdas.size), "lambda_max": float(self.lambdas[0]), "lambda_min": float(self.lambdas[-1]),
             "active": int(self.n_active[-1]), "deviance_ratio": float(self.deviance_ratio[-1]),
-            "largest_gap": float(self.gap.max()), "converged": bool(self.converged.all()), "certificate": self.certificate,
+            "largest_gap": float(self.gap.max()), "converged": bool(self.converged.all()), "complete": self.complete,
+            "certificate": self.certificate,
             "dropped": int(self.dropped.size), "passes": self.passes, "rounds": self.rounds,
             "bytes_read": self.bytes_read, "seconds": self.seconds, "peak_bytes": self.peak_bytes, "solver": self.solver,
         }  # fmt: skip
@@ -228,7 +234,7 @@ def load(directory: str | os.PathLike[str]) -> Path:
         scalars = {name: manifest[name] for name in _SCALARS}
     except FileNotFoundError as error:
         raise StoreError(f"no model at {root}: {error.filename} is missing") from error
-    except (OSError, ValueError, KeyError, TypeError, EOFError) as error:
+    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise StoreError(f"the model at {root} is damaged: {error}") from error
     return Path(coef=coef, feature_names=manifest["feature_names"], imputation=imputation, **values, **scalars)
 

@@ -8,6 +8,7 @@ with a bundle), ``cache.py``.
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import json
 import os
@@ -15,6 +16,7 @@ import shutil
 import tempfile
 import time
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
@@ -23,7 +25,7 @@ from typing import Any, Self, final
 import dask.config
 import distributed
 import numpy as np
-from distributed.comm.core import CommClosedError
+from distributed.comm.core import CommClosedError, connect
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
@@ -412,18 +414,28 @@ def _is_large(run: Run) -> bool:
 
 def _connect(address: str) -> Any:
     """Connect to a scheduler, or say within seconds that it is not there."""
-    options: dict[str, Any] = {"address": address}
     if address.endswith(".json"):
         try:
-            options = {"address": json.loads(Path(address).read_text())["address"]}
-        except (OSError, ValueError, KeyError) as error:
+            address = str(json.loads(Path(address).read_text())["address"])
+        except (OSError, ValueError, KeyError, TypeError) as error:
             raise SchedulerError(f"{address} is not a scheduler file that can be read: {error}") from error
     dask.config.set(_CONFIG)
     started = time.perf_counter()
     try:
-        return distributed.Client(**options, timeout=_CONNECT_SECONDS, set_as_default=False)
-    except (OSError, TimeoutError, ValueError, TypeError) as error:
+        with ThreadPoolExecutor(1) as pool:  # asyncio.run is refused where a loop runs already, as in notebooks
+            pool.submit(asyncio.run, _knock(address)).result()
+        return distributed.Client(address, timeout=_CONNECT_SECONDS, set_as_default=False)
+    except Exception as error:  # what is no scheduler can answer anything
         seconds = time.perf_counter() - started
         raise SchedulerError(
-            f"no Dask scheduler answered at {options['address']} within {seconds:.0f} s: check the address and that it runs"
+            f"no Dask scheduler answered at {address!r} within {seconds:.0f} s: check that it runs, and the address, such "
+            "as tcp://10.0.0.1:8786 (not that of the dashboard)"
         ) from error
+
+
+async def _knock(address: str) -> None:
+    """Shake hands and leave: a Client that fails to connect to what is no scheduler hangs when it is collected."""
+    security = distributed.Security().get_connection_args("client")
+    async with asyncio.timeout(_CONNECT_SECONDS):
+        comm = await connect(address, timeout=_CONNECT_SECONDS, **security)
+    await comm.close()
