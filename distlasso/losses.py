@@ -31,6 +31,10 @@ class Loss(Protocol):
     def quadratic(self) -> bool:
         """Whether the curvature is one everywhere, so that a Newton step is exact."""
 
+    @property
+    def steepest(self) -> float:
+        """Largest curvature anywhere; infinite where there is none."""
+
     def target(self, y: Floats, weight: Floats, *, intercept: bool) -> Floats:
         """Return y [n] as the loss needs it, or say which value cannot be used."""
 
@@ -60,6 +64,7 @@ class Squared:
 
     name: str = "squared"
     quadratic: bool = True
+    steepest: float = 1.0
 
     def target(self, y: Floats, weight: Floats, *, intercept: bool) -> Floats:
         """Any finite y."""
@@ -97,6 +102,7 @@ class Logistic:
 
     name: str = "logistic"
     quadratic: bool = False
+    steepest: float = 0.25
 
     def target(self, y: Floats, weight: Floats, *, intercept: bool) -> Floats:
         """Classes 0 and 1 (or -1 and 1), or proportions; both classes must occur where there is an intercept."""
@@ -148,6 +154,7 @@ class Poisson:
 
     name: str = "poisson"
     quadratic: bool = False
+    steepest: float = float("inf")
 
     def target(self, y: Floats, weight: Floats, *, intercept: bool) -> Floats:
         """Nonnegative counts, not all zero where there is an intercept."""
@@ -201,6 +208,7 @@ class Huber:
     delta: float = 1.35
     name: str = "huber"
     quadratic: bool = False
+    steepest: float = 1.0
 
     def __post_init__(self) -> None:
         if not (np.isfinite(self.delta) and self.delta > 0):

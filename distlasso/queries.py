@@ -124,6 +124,21 @@ class Gradient:
 
 @final
 @dataclass(frozen=True, slots=True)
+class GramTimes:
+    """The weighted Gram times the coefficients of every model: X'(w (eta - offset))."""
+
+    def ask(self, band: Tiles, step: RowStep, loss: Loss | None) -> GradientPartial:
+        rows = step.rows
+        fitted = step.eta if rows.offset is None else step.eta - rows.offset[:, None]
+        weighted = np.ascontiguousarray(rows.weight[:, None] * fitted)
+        return Gradient().ask(band, RowStep(rows, step.eta, weighted), loss)
+
+    def merge(self, left: object, right: object, axis: int) -> GradientPartial:
+        return Gradient().merge(left, right, axis)
+
+
+@final
+@dataclass(frozen=True, slots=True)
 class Gather:
     """The stored values of some columns, missing ones too."""
 

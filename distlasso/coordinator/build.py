@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from distlasso.coordinator.first_order import FirstOrder
 from distlasso.coordinator.form import Form
 from distlasso.coordinator.general import General, OneByOne, Together
 from distlasso.coordinator.held import Held
@@ -37,5 +38,22 @@ def _bcd(task: Task, form: Form) -> tuple[Problem, str]:
     return General(task, held, OneByOne(task, held)), reason
 
 
-BUILDERS: dict[str, Callable[[Task, Form], tuple[Problem, str]]] = {"bcd": _bcd}
+def _fista(task: Task, form: Form) -> tuple[Problem, str]:
+    problem, where = _first_order(task, form, accelerated=True)
+    return problem, f"accelerated proximal gradient with adaptive restart, {where}"
+
+
+def _ista(task: Task, form: Form) -> tuple[Problem, str]:
+    problem, where = _first_order(task, form, accelerated=False)
+    return problem, f"proximal gradient, {where}"
+
+
+def _first_order(task: Task, form: Form, *, accelerated: bool) -> tuple[Problem, str]:
+    held = form.kind == "residual"
+    smooth: Rounds | Held = Held(task) if held else Rounds(task)
+    where = "on the strong columns, held by the coordinator" if held else "all lambdas of a batch in each round"
+    return General(task, smooth, FirstOrder(task, smooth, accelerated=accelerated)), where
+
+
+BUILDERS: dict[str, Callable[[Task, Form], tuple[Problem, str]]] = {"bcd": _bcd, "fista": _fista, "ista": _ista}
 SOLVERS = ("auto", *BUILDERS)

@@ -111,6 +111,12 @@ class Held:
                 hessians.append(self._curvature(self.weight * self.loss.curvature(self.y, eta)))
         return Point(value, gradient, total), hessians
 
+    def gram_times(self, v: Floats) -> Floats:
+        """The Gram of the held columns times v."""
+        nothing = self.eta(np.zeros(v.shape[0]), 0.0)
+        products = [self.correlate(self.weight * (self.eta(own, 0.0) - nothing)) for own in v.T]
+        return np.stack(products, axis=1)
+
     def look(self, b: Floats, intercept: Floats) -> LookPartial:
         """Loss, and normal equations of unpenalised columns and intercept."""
         free = self._task.free.size  # they were admitted first

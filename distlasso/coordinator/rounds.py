@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from distlasso.coordinator.problem import Task
-from distlasso.queries import Dual, Gradient, Hessian, Look, LookPartial, Models, Query, Value
+from distlasso.queries import Dual, Gradient, GramTimes, Hessian, Look, LookPartial, Models, Query, Value
 from distlasso.solvers.smooth import Curvature, Point
 
 Floats = NDArray[np.float64]
@@ -41,6 +41,11 @@ class Rounds:
         rest = self._remainder(self.columns)
         gradient = slope.gradient - np.outer(rest, slope.total)
         return Point(value, gradient, slope.total), [_centred(hessian, rest) for hessian in hessians]
+
+    def gram_times(self, v: Floats) -> Floats:
+        """One round: the Gram of the strong columns, centred, times v."""
+        found = self._round(GramTimes(), v, np.zeros(v.shape[1]))
+        return np.asarray(found.gradient - np.outer(self._remainder(self.columns), found.total))
 
     def look(self, b: Floats, intercept: Floats) -> LookPartial:
         """One round: loss, and normal equations of unpenalised columns and intercept, centred."""
