@@ -59,7 +59,7 @@ def solve(form: Quadratic, penalty: Bounds4, b: Floats, *, target: float, newton
     names : int64 [|S|]
         Columns of the strong set, in the numbering of ``newton``.
     """
-    b = b.copy()
+    b = np.clip(b, penalty.low, penalty.high)  # a start that was extrapolated may be outside
     free = penalty.is_free()
     best = Solved(b.copy(), np.inf, np.inf)
     for _ in range(_MAX_OUTER):
