@@ -162,7 +162,8 @@ class Truth:
         """By a central difference of the slope: enough for a Newton step."""
         step = Long(1e-6)
         resid = self.formulas.resid
-        return np.maximum((resid(self.y, eta - step) - resid(self.y, eta + step)) / (2 * step), 1e-10)
+        slope = np.abs(resid(self.y, eta))
+        return np.maximum((resid(self.y, eta - step) - resid(self.y, eta + step)) / (2 * step), 1e-3 * slope + 1e-15)
 
     def _newton(self, Z: Array, eta: Array) -> Array:
         """Minimise the loss over the span of some columns; returns eta."""
