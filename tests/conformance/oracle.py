@@ -155,7 +155,7 @@ class Truth:
             else:
                 break
             at, here = moved, there
-        b = at[k:] / norm[k:]
+        b = np.clip(at[k:] / norm[k:], self.low, self.high)
         return (at[0] - self.mean @ b if k else Long(0)), b
 
     def _curvature(self, eta: Array) -> Array:
