@@ -60,10 +60,11 @@ def fenchel_gap(value: float, dual: float, u: Floats, b: Floats, penalty: Bounds
     Returns
     -------
     float
-        Never negative; infinite where the point is not feasible.
+        Never negative, and never more than the objective: 0 is always feasible.
     """
-    gap = value + penalty.value(b) - dual + float(np.sum(penalty.conjugate(t * u)))
-    return max(gap, 0.0) if np.isfinite(gap) else np.inf
+    objective = value + penalty.value(b)
+    gap = objective - dual + float(np.sum(penalty.conjugate(t * u)))
+    return max(min(gap, objective), 0.0) if np.isfinite(gap) else objective
 
 
 def slope_gap(value: float, u: Floats, b: Floats, penalty: Bounds4) -> float:
@@ -73,7 +74,8 @@ def slope_gap(value: float, u: Floats, b: Floats, penalty: Bounds4) -> float:
     u = np.where(free, 0.0, u)
     t = feasible_scale(u, penalty)
     conjugate = float(np.sum(penalty.conjugate(t * u)))
-    return penalty.value(b) - t * float(u @ b) + conjugate + (1.0 - t) ** 2 * value + charge
+    objective = value + penalty.value(b)
+    return min(objective - value - t * float(u @ b) + conjugate + (1.0 - t) ** 2 * value + charge, objective)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,11 +13,16 @@ from typing import Protocol, final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import entr, logit
+from scipy.optimize import brentq
+from scipy.special import entr, logit, xlog1py
 
 from distlasso.errors import InputError
 
 Floats = NDArray[np.float64]
+
+_FAR = 600.0  # e^600 times any weight and any column is still a number: beyond it a rate is held, and a step refused
+
+_BEND = 1e-3  # curvature of a row, relative to its slope, below which a Newton step would leap into the blue
 
 
 class Loss(Protocol):
@@ -45,7 +50,7 @@ class Loss(Protocol):
         """Negative derivative in eta."""
 
     def curvature(self, y: Floats, eta: Floats) -> Floats:
-        """Second derivative in eta, or a positive stand-in where it vanishes on an interval."""
+        """Second derivative in eta, or a positive stand-in where it vanishes against the slope."""
 
     def dual(self, y: Floats, resid: Floats) -> Floats:
         """min over eta of loss + resid eta, less the minimum of the loss; -inf outside the domain."""
@@ -119,23 +124,32 @@ class Logistic:
         return y
 
     def value(self, y: Floats, eta: Floats) -> Floats:
-        """log(1 + e^eta) - y eta - H(y), H the binary entropy."""
-        softplus = np.maximum(eta, 0.0) + np.log1p(np.exp(-np.abs(eta)))
-        return np.asarray(softplus - y * eta - (entr(y) + entr(1.0 - y)))
+        """log(1 + e^eta) - y eta - H(y), H the binary entropy; for classes, log(1 + e^((1 - 2y) eta))."""
+        away = (1.0 - 2.0 * y) * eta
+        value = np.maximum(away, 0.0) + np.log1p(np.exp(-np.abs(away)))
+        rows = np.flatnonzero((y > 0.0) & (y < 1.0))
+        if rows.size:
+            value[rows] = _divergence(y[rows], eta[rows])
+        return np.asarray(value)
 
     def residual(self, y: Floats, eta: Floats) -> Floats:
         """y - mu, mu = 1 / (1 + e^-eta)."""
         return np.asarray(y - self.mean(eta))
 
     def curvature(self, y: Floats, eta: Floats) -> Floats:
-        """mu (1 - mu)."""
+        """mu (1 - mu), or the stand-in for a row that is far on the wrong side."""
         mu = self.mean(eta)
-        return np.asarray(mu * (1.0 - mu))
+        return np.maximum(mu * (1.0 - mu), _BEND * np.abs(y - mu))
 
     def dual(self, y: Floats, resid: Floats) -> Floats:
         """H(mu) - H(y) at mu = y - resid in [0, 1]."""
         mu = y - resid
-        return np.asarray(entr(mu) + entr(1.0 - mu) - entr(y) - entr(1.0 - y))
+        value = entr(mu) + entr(1.0 - mu)
+        rows = np.flatnonzero((y > 0.0) & (y < 1.0))
+        if rows.size:
+            inner, r = y[rows], resid[rows]
+            value[rows] = r * logit(inner) - _relative(inner, -r) - _relative(1.0 - inner, r)
+        return np.asarray(value)
 
     def link(self, mean: float) -> float:
         """log(mean / (1 - mean))."""
@@ -166,24 +180,27 @@ class Poisson:
         return y
 
     def value(self, y: Floats, eta: Floats) -> Floats:
-        """e^eta - y eta - (y - y log y)."""
-        with np.errstate(over="ignore"):
-            return np.asarray(np.exp(eta) - y * eta - (y + entr(y)))
+        """e^eta - y eta - (y - y log y); y (e^d - 1 - d), d = eta - log y, where y > 0."""
+        some = y > 0.0
+        d = np.minimum(eta - np.log(np.where(some, y, 1.0)), _FAR)
+        value = np.empty_like(d)
+        np.subtract(np.expm1(d, where=some, out=value), d, where=some, out=value)
+        np.multiply(y, value, where=some, out=value)
+        return np.exp(d, where=~some, out=value)
 
     def residual(self, y: Floats, eta: Floats) -> Floats:
         """y - mu, mu = e^eta."""
-        with np.errstate(over="ignore"):
-            return np.asarray(y - np.exp(eta))
+        return np.asarray(y - self.mean(eta))
 
     def curvature(self, y: Floats, eta: Floats) -> Floats:
-        """Return mu."""
-        with np.errstate(over="ignore"):
-            return np.asarray(np.exp(eta))
+        """Return mu, or the stand-in for a row that is far below its count."""
+        mu = self.mean(eta)
+        return np.maximum(mu, _BEND * np.abs(y - mu))
 
     def dual(self, y: Floats, resid: Floats) -> Floats:
         """(mu - mu log mu) - (y - y log y) at mu = y - resid >= 0."""
-        mu = y - resid
-        return np.asarray(mu + entr(mu) - y - entr(y))
+        some = np.where(y > 0.0, y, 1.0)
+        return np.asarray(np.where(y > 0.0, resid * np.log(some) - _relative(some, -resid), entr(-resid) - resid))
 
     def link(self, mean: float) -> float:
         """log(mean)."""
@@ -191,7 +208,7 @@ class Poisson:
 
     def mean(self, eta: Floats) -> Floats:
         """e^eta, the expected count."""
-        return np.asarray(np.exp(eta))
+        return np.asarray(np.exp(np.minimum(eta, _FAR)))
 
 
 @final
@@ -248,6 +265,39 @@ class Huber:
 
 
 LOSSES: dict[str, Loss] = {loss.name: loss for loss in (Squared(), Logistic(), Poisson(), Huber())}
+
+
+def _divergence(y: Floats, eta: Floats) -> Floats:
+    """Logistic loss above its minimum for 0 < y < 1, in digits of its own size: a difference of logarithms has lost them."""
+    d = eta - logit(y)
+    near = np.clip(d, -1.0, 1.0)
+    far = np.logaddexp(0.0, eta) - y * eta - entr(y) - entr(1.0 - y)
+    return np.asarray(np.where(d == near, np.log1p(y * np.expm1(near)) - y * near, far))
+
+
+def _relative(y: Floats, change: Floats) -> Floats:
+    """m log(m / y) - m + y at m = y + change, y > 0, in digits of its own size; infinite where m < 0."""
+    m = y + change
+    return np.asarray(np.where(m < 0.0, np.inf, xlog1py(m, np.maximum(change / y, -1.0)) - change))
+
+
+def null_intercept(loss: Loss, y: Floats, weight: Floats, offset: Floats | None) -> float:
+    """Intercept whose residuals sum to zero beside an offset, to a few digits.
+
+    Bracketed, since Newton steps from afar overflow or crawl; the sum falls as the intercept grows.
+    """
+
+    def slope(level: float) -> float:
+        return float(weight @ loss.residual(y, np.full(y.size, level) if offset is None else offset + level))
+
+    start = loss.link(float(weight @ y)) - (0.0 if offset is None else float(weight @ offset))
+    low = high = start
+    width, enough = 1.0, 1e-9 * float(weight @ np.abs(loss.residual(y, np.zeros(y.size))))
+    while slope(low) < -enough:
+        low, width = low - width, 2.0 * width
+    while slope(high) > enough:
+        high, width = high + width, 2.0 * width
+    return start if low == high else float(brentq(slope, low, high, rtol=1e-6))
 
 
 def as_loss(loss: str | Loss) -> Loss:

@@ -35,7 +35,9 @@ class Bounds4(NamedTuple):
         return Bounds4(self.l1[columns], self.l2[columns], self.low[columns], self.high[columns])
 
     def value(self, b: Floats) -> float:
-        """Penalty of coefficients that respect their bounds."""
+        """Penalty of coefficients; infinite outside their bounds."""
+        if (b < self.low).any() or (b > self.high).any():
+            return np.inf
         return float(self.l1 @ np.abs(b) + 0.5 * (self.l2 @ (b * b)))
 
     def conjugate(self, u: Floats) -> Floats:

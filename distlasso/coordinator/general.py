@@ -18,6 +18,7 @@ from distlasso.coordinator.held import Held
 from distlasso.coordinator.problem import Certified, Task
 from distlasso.coordinator.rounds import Rounds
 from distlasso.errors import InputError
+from distlasso.losses import null_intercept
 from distlasso.queries import LookPartial
 from distlasso.solvers.newton import Newton
 from distlasso.solvers.proximal_newton import ProximalNewton
@@ -204,9 +205,7 @@ class General:
     def _null(self) -> tuple[float, float]:
         """Fit offset and intercept, then the unpenalised columns too; return intercept and loss of the former."""
         task = self._task
-        level = task.exchange.loss.link(float(task.weight @ task.y)) if task.space.intercept else 0.0
-        if task.offset is not None and task.space.intercept:
-            level -= float(task.weight @ task.offset)
+        level = null_intercept(task.exchange.loss, task.y, task.weight, task.offset) if task.space.intercept else 0.0
         b, intercept = self._refit(self._b[:, None], np.array([level]), 0, close=_EXACT)
         null = float(intercept[0]), float(self._evaluation.look(b, intercept).value[0])
         if task.free.size:

@@ -63,7 +63,7 @@ def solve(
     polish : bool
         Whether to end with a direct step to rounding where the support is small.
     """
-    b = b.copy()
+    b = np.clip(b, penalty.low, penalty.high)  # a start that was extrapolated may be outside
     free = penalty.is_free()
     best = Solved(b.copy(), np.inf, np.inf)
     for _ in range(_MAX_OUTER):
