@@ -31,6 +31,7 @@ _BATCH = 10  # lambdas: further ahead, the Hessian where a batch begins is of li
 _REFITS = 60
 _CLOSE = 1e-3  # Newton decrement, relative to the root of the loss, below which one more step squares it
 _EXACT = 1e-8
+_LEAST = 1e-14  # gap relative to D0 that is still worth asking for
 _CHARGE = 0.05  # of tol: what the slope left in the unpenalised part may add to a gap
 
 
@@ -117,6 +118,7 @@ class General:
         self._task, self._evaluation, self._solver = task, evaluation, solver
         self.certificate = "fresh float64 pass over all rows and columns"
         self.most = _BATCH
+        self._share, self._worst = 0.5, 0.0  # of tol that the solver is asked for; gap of the last batch's first lambda
         self._proposals: dict[float, tuple[Floats, float]] = {}
         self._batch: tuple[Floats, Floats] = (np.empty((0, 0)), np.empty(0))
         self._b, self._intercept = np.zeros(task.free.size), 0.0
@@ -154,7 +156,11 @@ class General:
 
     def solve(self, lams: Floats, sharpness: int) -> None:
         """Solve a batch from the last accepted solution, or from its own that a pass has rejected."""
-        target = self._task.tol * self.d0 * 0.5 * 0.1**sharpness
+        if sharpness:
+            # What a gap gains when the residual is scaled is of first order for Huber and saturated rows, and unknown
+            # to the solver: it is learnt from the certificate, once.
+            self._share = max(self._share * min(0.01, 0.1 * self._task.tol / self._worst), _LEAST / self._task.tol)
+        target = self._task.tol * self.d0 * self._share
         here = (self._b, self._intercept)
         starts = [self._proposals.get(float(lam), here) for lam in lams]
         b = np.stack([start for start, _ in starts], axis=1)
@@ -183,6 +189,7 @@ class General:
             own = penalty.take(task.keep)
             gap = fenchel_gap(float(value[k]), float(dual[k]), u[task.keep, k], full[task.keep], own, float(scale[k]))
             gaps[k], strength[:, k] = (gap + charge[k]) / self.d0, task.penalty.strength(u[:, k])
+        self._worst = float(gaps[0])
         self._proposals = {float(lam): (b[:, k], float(intercept[k])) for k, lam in enumerate(lams)}
         return Certified(columns, b, intercept, gaps, value, strength)
 

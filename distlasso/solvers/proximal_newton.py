@@ -129,8 +129,11 @@ class ProximalNewton:
         gram[np.diag_indices_from(gram)] *= 1.0 + _RIDGE
         slope = u - shift * total
         track.gap = slope_gap(value, slope, track.b, track.penalty)
-        # The slope in the intercept is not in the gap; it is refitted later, which must not move anything.
-        if track.gap <= target and abs(total) <= 1e-3 * np.sqrt(target * hessian.total):
+        # The slope in the intercept is not in the gap. It is refitted later, which moves u_j by at most ``total`` times the
+        # deviation of column j (Cauchy-Schwarz) and must not move the gap.
+        reach = float(np.abs(track.b) @ np.sqrt(np.maximum(np.diag(gram), 0.0) / hessian.total))
+        small = abs(total) <= 1e-3 * np.sqrt(target * hessian.total) and abs(total) * reach <= 0.1 * target
+        if track.gap <= target and (small or not smooth.intercept):
             track.done = True
             return
         fit = gram @ track.b
