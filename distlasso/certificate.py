@@ -135,6 +135,7 @@ def duality_gap(rr: float, u: Floats, b: Floats, penalty: Bounds4) -> tuple[floa
     gap, primal
         ``P(b) - max_t D(t)`` (never negative) and ``P(b)``.
     """
+    rr = abs(rr)  # below 0 by rounding, or in the model of another loss, where its size alone scales the gap
     primal = 0.5 * rr + penalty.value(b)
     yr = rr + float(u @ b)
     # Columns whose conjugate is identically zero on [0, 1] cannot matter: most of them, most of the time.

@@ -140,7 +140,7 @@ class Squared:
         for k in range(n_lams):
             one = self._certify_one(float(lams[k]), batch[:, k], gradients[:, k], rr[k])
             gaps[k], strength[:, k], rr[k] = one
-        return Certified(strong.columns, batch, space.y_centre + mean, gaps, 0.5 * rr, strength)
+        return Certified(strong.columns, batch, space.y_centre + mean, gaps, 0.5 * np.maximum(rr, 0.0), strength)
 
     def accept(self, certified: Certified, count: int) -> None:
         """Keep the last accepted coefficients as the next warm start."""

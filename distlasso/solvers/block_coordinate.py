@@ -140,8 +140,8 @@ def _solve_support(
     slope = u[support] - own.l1 * np.sign(mine) - own.l2 * mine
     before, length = 0.5 * rr + penalty.value(b), 1.0
     # The gap is of first order in the relative error of a gradient, unlike the objective.
-    share = 0.3 * max(target, 0.02 * gap) / before
-    enough = share * (own.l1 + own.l2 * np.abs(mine)) + share * before * own.is_free() / (1.0 + np.abs(mine))
+    share = 0.3 * max(target, 0.02 * gap) / max(before, gap)
+    enough = share * (own.l1 + own.l2 * np.abs(mine)) + share * max(before, gap) * own.is_free() / (1.0 + np.abs(mine))
     step = newton.step(form, support, names[support], mine, own.l2, slope, enough)
     for _ in range(_MAX_HALVINGS):
         moved = np.clip(mine + length * step, own.low, own.high)

@@ -74,7 +74,8 @@ class Quadratic(Protocol):
 class GramForm:
     """Holds G = (1/W) X' W X, g0 = (1/W) X' W y and yy; memory |S|^2.
 
-    The residual never appears: u = g0 - G b and rr = yy - b'(g0 + u).
+    The residual never appears: u = g0 - G b and rr = yy - b'(g0 + u), below 0 by rounding, or where the quadratic is the
+    model of another loss.
     """
 
     def __init__(self, gram: Floats, g0: Floats, yy: float) -> None:
@@ -104,7 +105,7 @@ class GramForm:
         return self._u.copy(), self.rr()
 
     def rr(self) -> float:
-        return max(self._yy - float(self._b @ (self._g0 + self._u)), 0.0)
+        return self._yy - float(self._b @ (self._g0 + self._u))
 
     def apply(self, columns: Ints, v: Floats) -> Floats:
         if columns.size == self._g0.size:
