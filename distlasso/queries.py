@@ -8,8 +8,8 @@ derivatives, and a *sweep* over its tiles. Read next: ``runtime/local.py`` (who 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Iterator
+from dataclasses import dataclass, replace
 from typing import Any, Protocol, final
 
 import numpy as np
@@ -24,6 +24,7 @@ from distlasso.losses import Loss
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Columns = Any  # NDArray in the stored dtype, or csc_array of float64
+Recall = Callable[[Hashable, Callable[[], Any]], Any]  # what was worked out under a key, or works it out
 
 _PIECE = 4096  # rows densified at a time when tiles of several column ranges meet in one Gram
 
@@ -60,6 +61,18 @@ class RowStep:
         return np.asarray(self.rows.weight * loss.curvature(self.rows.y, self.eta[:, model]))
 
 
+def _forget(key: Hashable, work: Callable[[], Any]) -> Any:
+    return work()
+
+
+@dataclass(frozen=True, slots=True)
+class Own:
+    """What concerns one bundle alone."""
+
+    told: Floats | None = None  # its part of ``Request.told``
+    recall: Recall = _forget  # a cache only: what is worked out must follow from the key and the data
+
+
 class Band(Protocol):
     """The tiles of one bundle, one row range after the other; reading is lazy."""
 
@@ -78,6 +91,7 @@ class Tiles:
     tiles: list[Block]
     shifts: list[Floats]
     bounds: Ints  # [tiles + 1]
+    own: Own
 
 
 @final
@@ -288,9 +302,17 @@ class Request:
     shift: Floats | None = None  # [p], or of ``columns``; None is zero
     columns: Ints | None = None  # in any order; models and queries then count within them. None is all
     imputation: Imputation | None = None  # of [p], or of ``columns``; None where no value may be missing
+    told: Floats | None = None  # [bundles, ...]: to each bundle its own part
+    first: int = 0  # bundle whose part comes first
+
+    def cut(self, first: int, stop: int) -> Request:
+        """What bundles [first, stop) have to be told."""
+        if self.told is None:
+            return self
+        return replace(self, told=self.told[first - self.first : stop - self.first], first=first)
 
 
-def answer(band: Band, request: Request, shift: Floats, first_column: int) -> list[object]:
+def answer(band: Band, request: Request, shift: Floats, first_column: int, own: Own | None = None) -> list[object]:
     """Answer all queries for one bundle, reading each of its tiles once.
 
     Parameters
@@ -303,12 +325,14 @@ def answer(band: Band, request: Request, shift: Floats, first_column: int) -> li
         Shift of the bundle's columns.
     first_column : int
         Where the bundle's columns start in the whole matrix.
+    own : Own, optional
+        What concerns this bundle alone.
     """
     bounds = band.column_bounds
     shifts = [shift[a:b] for a, b in zip(bounds[:-1], bounds[1:], strict=True)]
     total: list[object] = []
     for _, blocks, rows in band.bands():
-        tiles = Tiles(blocks, shifts, first_column + bounds)
+        tiles = Tiles(blocks, shifts, first_column + bounds, own or Own())
         step = _row_step(tiles, rows, request)
         partials = [query.ask(tiles, step, request.loss) for query in request.queries]
         total = (

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from distlasso.coordinator.consensus import Consensus
 from distlasso.coordinator.first_order import FirstOrder
 from distlasso.coordinator.form import Form
 from distlasso.coordinator.general import General, OneByOne, Together
@@ -55,5 +56,13 @@ def _first_order(task: Task, form: Form, *, accelerated: bool) -> tuple[Problem,
     return General(task, smooth, FirstOrder(task, smooth, accelerated=accelerated)), where
 
 
-BUILDERS: dict[str, Callable[[Task, Form], tuple[Problem, str]]] = {"bcd": _bcd, "fista": _fista, "ista": _ista}
+def _admm(task: Task, form: Form) -> tuple[Problem, str]:
+    rounds = Rounds(task)
+    reason = "consensus ADMM, rows stay in their bundles, all lambdas of a batch in each round"
+    return General(task, rounds, Consensus(task, rounds)), reason
+
+
+BUILDERS: dict[str, Callable[[Task, Form], tuple[Problem, str]]] = {
+    "bcd": _bcd, "fista": _fista, "ista": _ista, "admm": _admm,
+}  # fmt: skip
 SOLVERS = ("auto", *BUILDERS)

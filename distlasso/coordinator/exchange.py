@@ -45,15 +45,15 @@ class Exchange:
 
     def ask_all(
         self, queries: Sequence[Query], models: Models | None = None, *, columns: Ints | None = None,
-        derivative: Floats | None = None, sweep: bool = True,
+        derivative: Floats | None = None, told: Floats | None = None, sweep: bool = True,
     ) -> list[Any]:  # fmt: skip
-        """Ask several queries in one exchange, about all columns or about some."""
+        """Ask several queries in one exchange, about all columns or about some; ``told`` has a part for each bundle."""
         started = time.perf_counter()
         shift, imputation = self.shift, self.imputation
         if columns is not None:
             shift = None if shift is None else shift[columns]
             imputation = None if imputation is None else imputation.take(columns)
-        request = Request(tuple(queries), models, self.loss, shift, columns, imputation)
+        request = Request(tuple(queries), models, self.loss, shift, columns, imputation, told)
         answers = self.runtime.run(request, derivative)
         self.rounds += 1
         if sweep and columns is None:

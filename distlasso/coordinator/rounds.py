@@ -35,9 +35,7 @@ class Rounds:
     def at(self, b: Floats, intercept: Floats, curvature_of: Sequence[int] = ()) -> tuple[Point, list[Curvature]]:
         """One round over the strong columns."""
         queries: list[Query] = [Value(), Gradient(), *(Hessian(k) for k in curvature_of)]
-        support = np.flatnonzero((b != 0).any(axis=1))
-        models = self._models(support, self.columns[support], b[support], intercept)
-        value, slope, *hessians = self._task.exchange.ask_all(queries, models, columns=self.columns)
+        value, slope, *hessians = self.ask(queries, b, intercept)
         rest = self._remainder(self.columns)
         gradient = slope.gradient - np.outer(rest, slope.total)
         return Point(value, gradient, slope.total), [_centred(hessian, rest) for hessian in hessians]
@@ -69,10 +67,14 @@ class Rounds:
         found: Floats = self._round(Dual(scale), b, intercept)
         return found
 
-    def _round(self, query: Query, b: Floats, intercept: Floats) -> Any:
+    def ask(self, queries: Sequence[Query], b: Floats, intercept: Floats, told: Floats | None = None) -> list[Any]:
+        """One round of any questions about models on the strong columns."""
         support = np.flatnonzero((b != 0).any(axis=1))
         models = self._models(support, self.columns[support], b[support], intercept)
-        (found,) = self._task.exchange.ask_all([query], models, columns=self.columns)
+        return self._task.exchange.ask_all(queries, models, columns=self.columns, told=told)
+
+    def _round(self, query: Query, b: Floats, intercept: Floats) -> Any:
+        (found,) = self.ask([query], b, intercept)
         return found
 
     def _models(self, positions: Ints, columns: Ints, b: Floats, intercept: Floats) -> Models:

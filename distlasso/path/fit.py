@@ -161,6 +161,7 @@ def fit_path(
             _check_memory(projection, memory)
             form = projection.form
             by_columns = form.kind == "residual" and dataset.row_bounds.size == 2 and dataset.col_bounds.size > 2
+            by_columns = by_columns and solver != "admm"
             plan = plan_bundles(dataset.row_bounds, dataset.col_bounds, by_columns=by_columns)
             rows, total = _rows(dataset, chosen, intercept=fit_intercept)
             place.open(dataset, plan, rows)
@@ -251,8 +252,8 @@ def _fit(
         deviance_ratio=1.0 - value / problem.d0 if certificate != "constant target" else np.zeros_like(value),
         converged=converged, certificate=certificate, dropped=np.flatnonzero(space.constant),
         feature_names=dataset.feature_names, passes=exchange.passes, rounds=exchange.rounds,
-        bytes_read=exchange.runtime.bytes_read(), seconds=seconds, peak_bytes=peak_bytes(), loss=loss.name,
-        l1_ratio=l1_ratio, standardize=standardize, tol=tol, solver=reason,
+        bytes_read=exchange.runtime.bytes_read(), bytes_moved=exchange.runtime.bytes_moved(), seconds=seconds,
+        peak_bytes=peak_bytes(), loss=loss.name, l1_ratio=l1_ratio, standardize=standardize, tol=tol, solver=reason,
         complete=gap.size == asked, null_deviance=problem.d0, imputation=space.imputation,
     )  # fmt: skip
 

@@ -56,8 +56,9 @@ class Path:
         Names of the columns.
     passes, rounds : int
         Sweeps over all rows and columns; exchanges with the runtime, sweeps included.
-    bytes_read, peak_bytes : int
-        Decoded bytes of blocks visited; peak resident memory of this process in bytes.
+    bytes_read, bytes_moved, peak_bytes : int
+        Decoded bytes of blocks visited; bytes of all requests and answers, counted as if every bundle of rows or columns
+        were on a node of its own; peak resident memory of this process in bytes.
     seconds : float
         Wall time.
     loss, l1_ratio, standardize, tol, solver
@@ -82,6 +83,7 @@ class Path:
     passes: int
     rounds: int
     bytes_read: int
+    bytes_moved: int
     seconds: float
     peak_bytes: int
     loss: str
@@ -194,7 +196,7 @@ class Path:
             "largest_gap": float(self.gap.max()), "converged": bool(self.converged.all()), "complete": self.complete,
             "certificate": self.certificate,
             "dropped": int(self.dropped.size), "passes": self.passes, "rounds": self.rounds,
-            "bytes_read": self.bytes_read, "seconds": self.seconds, "peak_bytes": self.peak_bytes, "solver": self.solver,
+            "bytes_read": self.bytes_read, "bytes_moved": self.bytes_moved, "seconds": self.seconds, "peak_bytes": self.peak_bytes, "solver": self.solver,
         }  # fmt: skip
 
     def plot(self, file: str | os.PathLike[str] | None = None) -> Any:
@@ -206,7 +208,7 @@ class Path:
 
 _ARRAYS = ("lambdas", "intercept", "gap", "deviance_ratio", "converged", "dropped")
 _SCALARS = (
-    "certificate", "passes", "rounds", "bytes_read", "seconds", "peak_bytes", "loss", "l1_ratio",
+    "certificate", "passes", "rounds", "bytes_read", "bytes_moved", "seconds", "peak_bytes", "loss", "l1_ratio",
     "standardize", "tol", "solver", "complete", "null_deviance",
 )  # fmt: skip
 

@@ -1,4 +1,5 @@
-"""What a worker keeps: decoded tiles within a budget of bytes, and the strong columns of its bundles.
+"""What a worker keeps: decoded tiles within a budget of bytes, the strong columns of its bundles, and what queries have
+worked out from them.
 
 Caches and nothing more: everything here can be read again from the store. Read next: ``local.py`` and ``cluster.py``,
 which ask them.
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 
 from distlasso.data.blocks import Block
 from distlasso.data.dataset import as_block
+from distlasso.queries import Recall
 
 Ints = NDArray[np.int64]
 
@@ -59,10 +61,14 @@ class TileCache:
 
 @final
 class StrongColumns:
-    """The columns of each bundle that rounds ask about, gathered once and extended as more are admitted."""
+    """The columns of each bundle that rounds ask about, gathered once and extended as more are admitted.
+
+    Beside them, the last thing that a query has worked out from them, such as a factorisation.
+    """
 
     def __init__(self) -> None:
         self._held: dict[int, tuple[Ints, Any]] = {}
+        self._worked: dict[int, tuple[Hashable, Any]] = {}
 
     @property
     def nbytes(self) -> int:
@@ -82,9 +88,22 @@ class StrongColumns:
             self._held[bundle] = held
         return as_block(held[1])
 
+    def recall(self, bundle: int, columns: Ints) -> Recall:
+        """Look up what a bundle has worked out of some columns under a key; one thing is kept for each bundle."""
+
+        def look_up(key: Hashable, work: Callable[[], Any]) -> Any:
+            worked, whole = self._worked.get(bundle), (columns.tobytes(), key)
+            if worked is None or worked[0] != whole:
+                self._worked.pop(bundle, None)
+                worked = self._worked[bundle] = (whole, work())
+            return worked[1]
+
+        return look_up
+
     def clear(self) -> None:
         """Forget everything."""
         self._held.clear()
+        self._worked.clear()
 
 
 def _beside(old: Any, new: Any) -> Any:

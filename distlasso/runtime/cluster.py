@@ -39,6 +39,7 @@ from distlasso.queries import Request
 from distlasso.runtime.cache import StrongColumns, TileCache
 from distlasso.runtime.local import BundleBand, RowSpace, answer_bundle, merge_answers
 from distlasso.runtime.plan import Bundle, MergeTree, Plan
+from distlasso.runtime.traffic import asked, carried
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -75,10 +76,11 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a task returns: merged subtrees and the bytes of the tiles it visited; or that it lacks the rows."""
+    """What a task returns: merged subtrees, and the bytes of its tiles and of its answers; or that it lacks the rows."""
 
     nodes: list[tuple[int, int, list[object]]]
     nbytes: int
+    moved: int = 0  # before merging
     lacks_rows: bool = False
 
 
@@ -120,7 +122,7 @@ class Cluster:
         self._address, self._n_workers, self._memory = address, n_workers, memory_limit
         self._local: Any = None
         self._temporary: str | None = None
-        self._bytes = 0
+        self._bytes = self._moved = 0
         self._rounds = itertools.count()
         if address is not None:
             self._client = _connect(address)
@@ -192,7 +194,8 @@ class Cluster:
     def open(self, dataset: Dataset, plan: Plan, rows: RowSpace) -> None:
         """Prepare to answer requests about a dataset in a store."""
         self.start()
-        self._plan, self._rows, self._bytes = plan, rows, 0
+        self._plan, self._rows = plan, rows
+        self._bytes = self._moved = 0
         self._fit = uuid.uuid4().hex[:8]
         self._seen: set[tuple[str, int, int]] = set()
         self._row_bounds = dataset.row_bounds
@@ -203,6 +206,7 @@ class Cluster:
         """Answer a request, merged over all bundles."""
         tree = MergeTree(len(self._plan.bundles), lambda a, b: merge_answers(request, self._plan.axis, a, b))
         number = next(self._rounds)
+        self._moved += asked(request, len(self._plan.bundles), derivative)
         pending = self._submit(self._shares(), request, derivative, number, 0)
         for attempt in range(1, _ATTEMPTS * 2 + 1):
             failed = self._collect(pending, tree)
@@ -217,6 +221,10 @@ class Cluster:
     def bytes_read(self) -> int:
         """Decoded bytes of all tiles visited so far."""
         return self._bytes
+
+    def bytes_moved(self) -> int:
+        """Bytes of all requests and answers so far, whoever merged them on the way."""
+        return self._moved
 
     def tiles_at_once(self) -> int:
         """None: the workers do, within their own limits."""
@@ -281,7 +289,8 @@ class Cluster:
             rows = self._rows.cut(first, last)
             self._seen.add(seen)
         own = None if derivative is None else derivative[first:last]
-        return Run(self._fit, str(self._store), self._identity, self._plan, bundles, request, rows, own, first)
+        part = request.cut(bundles[0].index, bundles[-1].index + 1)
+        return Run(self._fit, str(self._store), self._identity, self._plan, bundles, part, rows, own, first)
 
     def _collect(self, pending: dict[Any, tuple[str, tuple[Bundle, ...]]], tree: MergeTree) -> list[Any]:
         """Merge answers as they come in; return the shares that must be asked again."""
@@ -303,6 +312,7 @@ class Cluster:
                 again.append(pending[future])
                 continue
             self._bytes += answer.nbytes
+            self._moved += answer.moved
             for level, position, partial in answer.nodes:
                 tree.add(level, position, partial)
         return again
@@ -382,11 +392,13 @@ def answer_run(run: Run) -> Answer:
     if kept is None:
         state.strong.clear()
         kept = state.strong[run.fit] = StrongColumns()
+    moved = 0
     with threadpool_limits(1, "blas"):
         for bundle in run.bundles:
-            band = BundleBand(data, bundle, rows, run.derivative, run.first_row)
-            tree.add(0, bundle.index, answer_bundle(band, run.request, kept))
-    return Answer(tree.nodes(), data.visited[0])
+            partial = answer_bundle(BundleBand(data, bundle, rows, run.derivative, run.first_row), run.request, kept)
+            moved += carried(partial)
+            tree.add(0, bundle.index, partial)
+    return Answer(tree.nodes(), data.visited[0], moved)
 
 
 def _state() -> _Worker:
@@ -407,9 +419,7 @@ def _version() -> str:
 
 
 def _is_large(run: Run) -> bool:
-    models = run.request.models
-    arrays = [run.derivative, None if models is None else models.coef, None if run.rows is None else run.rows.y]
-    return sum(0 if a is None else a.nbytes for a in arrays) > 1 << 20
+    return carried((run.request, run.derivative, run.rows)) > 1 << 20
 
 
 def _connect(address: str) -> Any:

@@ -19,9 +19,10 @@ from threadpoolctl import threadpool_limits
 from distlasso.data.blocks import Block
 from distlasso.data.dataset import Dataset
 from distlasso.data.missing import Imputation
-from distlasso.queries import Gather, Request, Rows, answer
+from distlasso.queries import Gather, Own, Request, Rows, answer
 from distlasso.runtime.cache import StrongColumns
 from distlasso.runtime.plan import Bundle, MergeTree, Plan
+from distlasso.runtime.traffic import asked, carried
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -62,6 +63,9 @@ class Runtime(Protocol):
 
     def bytes_read(self) -> int:
         """Decoded bytes of all tiles visited so far."""
+
+    def bytes_moved(self) -> int:
+        """Bytes of all requests and answers so far, counted as if every bundle were on a node of its own."""
 
     def tiles_at_once(self) -> int:
         """Tiles that this process decodes at the same time."""
@@ -145,7 +149,9 @@ def answer_bundle(band: BundleBand, request: Request, kept: StrongColumns) -> li
             block = block.imputed(request.imputation)
         start, stop = int(bounds[bundle.r0]) - band.first_row, int(bounds[bundle.r1]) - band.first_row
         shift = np.zeros(request.columns.size) if request.shift is None else request.shift
-        return answer(StrongBand(block, band.rows.slice(start, stop, band.derivative)), request, shift, 0)
+        told = None if request.told is None else request.told[bundle.index - request.first]
+        strong = StrongBand(block, band.rows.slice(start, stop, band.derivative))
+        return answer(strong, request, shift, 0, Own(told, kept.recall(bundle.index, request.columns)))
     bounds = band.dataset.col_bounds
     first, stop = int(bounds[band.bundle.c0]), int(bounds[band.bundle.c1])
     shift = np.zeros(stop - first) if request.shift is None else request.shift[first:stop]
@@ -171,7 +177,7 @@ class Local:
 
     def __init__(self, threads: int = 1) -> None:
         self._threads = threads
-        self._bytes = 0
+        self._bytes = self._moved = 0
         self._kept = StrongColumns()
 
     def place(self, dataset: Dataset) -> Dataset:
@@ -181,6 +187,7 @@ class Local:
     def open(self, dataset: Dataset, plan: Plan, rows: RowSpace) -> None:
         """Prepare to answer requests about a dataset."""
         self._dataset, self._plan, self._rows = dataset, plan, rows
+        self._bytes = self._moved = 0
         self._kept.clear()
 
     def run(self, request: Request, derivative: Floats | None = None) -> list[object]:
@@ -191,20 +198,29 @@ class Local:
         def one(bundle: Bundle) -> list[object]:
             return answer_bundle(BundleBand(self._dataset, bundle, self._rows, derivative), request, self._kept)
 
+        def add(bundle: Bundle, partial: list[object]) -> None:
+            self._moved += carried(partial)
+            tree.add(0, bundle.index, partial)
+
+        self._moved += asked(request, len(plan.bundles), derivative)
         with threadpool_limits(1, "blas"):
             if self._threads == 1 or len(plan.bundles) == 1:
                 for bundle in plan.bundles:
-                    tree.add(0, bundle.index, one(bundle))
+                    add(bundle, one(bundle))
             else:
                 with ThreadPoolExecutor(self._threads) as pool:
                     for bundle, partial in zip(plan.bundles, pool.map(one, plan.bundles), strict=True):
-                        tree.add(0, bundle.index, partial)
+                        add(bundle, partial)
         self._bytes += self._dataset.nbytes if request.columns is None else self._kept.nbytes
         return tree.result()
 
     def bytes_read(self) -> int:
         """Decoded bytes of all tiles visited so far."""
         return self._bytes
+
+    def bytes_moved(self) -> int:
+        """Bytes of all requests and answers so far."""
+        return self._moved
 
     def tiles_at_once(self) -> int:
         """One a thread, with its scratch."""

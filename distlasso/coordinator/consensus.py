@@ -1,0 +1,140 @@
+"""Consensus ADMM on the strong set: rows stay in their bundles, and a round moves O(|S|) numbers a bundle and lambda.
+
+All lambdas of a batch are right-hand sides of the same round; one that has reached its gap leaves. The gap is taken from
+loss and slope at the consensus, which every round brings along, and never from residuals of ADMM. The coordinator owns
+consensus, duals and rho; what a bundle keeps, the factorisation of its Hessian, can be made again from the request.
+Read next: ``../solvers/consensus_admm.py`` (the iteration), ``../solvers/local_step.py`` (what a bundle does).
+"""
+
+from __future__ import annotations
+
+from typing import final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from distlasso.certificate import slope_gap
+from distlasso.coordinator.problem import Task
+from distlasso.coordinator.rounds import Rounds
+from distlasso.penalties import Bounds4
+from distlasso.queries import Look, Value
+from distlasso.solvers.consensus_admm import Track, balanced, scaled, start
+from distlasso.solvers.local_step import Frame, LocalSlope, LocalStep
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+_MAX_ROUNDS = 1000
+_CHECK = 10  # rounds between looks at rho, and at where the Hessian was taken
+_NOBODY: Ints = np.empty(0, dtype=np.int64)
+
+
+@final
+class Consensus:
+    """Implements ``general.Restricted``; keeps only how rho compares with the curvature from batch to batch."""
+
+    def __init__(self, task: Task, rounds: Rounds) -> None:
+        self._task, self._rounds = task, rounds
+        self._share = 1.0
+
+    def admit(self, columns: Ints) -> None:
+        """Nothing is kept that depends on the strong set."""
+
+    def solve(self, lams: Floats, b: Floats, intercept: Floats, target: float) -> tuple[Floats, Floats]:
+        """Solve a batch from its starting points."""
+        penalties = [self._task.penalty.at(float(lam)).take(self._rounds.columns) for lam in lams]
+        batch = _Batch(self._task, self._rounds, penalties)
+        batch.begin(b, intercept, self._share)
+        for number in range(1, _MAX_ROUNDS + 1):
+            batch.step(target)
+            if not batch.moving:
+                break
+            if number % _CHECK == 0:
+                batch.renew()
+        self._share = batch.share
+        return batch.b, batch.intercept
+
+
+@final
+class _Batch:
+    """Lambdas that advance together."""
+
+    def __init__(self, task: Task, rounds: Rounds, penalties: list[Bounds4]) -> None:
+        space = task.space
+        self._rounds, self._penalties = rounds, penalties
+        scale = np.sqrt(space.curvature[rounds.columns])
+        self._frame = Frame(space.remainder[rounds.columns], scale, rounds.intercept)
+        self._scale = np.append(scale, 1.0) if rounds.intercept else scale
+        self._tracks: list[Track] = []
+        self._gaps = np.full(len(penalties), np.inf)
+        self._quadratic = task.exchange.loss.quadratic
+
+    def begin(self, b: Floats, intercept: Floats, share: float) -> None:
+        """One round: curvature, and every bundle's slope where the batch starts; neighbours may start at the same model."""
+        self.b, self.intercept = b.copy(), intercept.copy()
+        same = bool((b == b[:, :1]).all() and (intercept == intercept[0]).all())
+        asked = slice(0, 1) if same else slice(None)
+        found, local = self._rounds.ask([Look(_NOBODY), LocalSlope(self._frame)], b[:, asked], intercept[asked])
+        slope = np.broadcast_to(local.slope, (*local.slope.shape[:2], b.shape[1]))
+        bundles = slope.shape[0]
+        self._curvature = float(np.mean(found.information[:, 0, 0]))
+        self._rho = share * self._curvature / bundles
+        x = np.concatenate([b, intercept[None, :]]) if self._rounds.intercept else b
+        x = x * self._scale[:, None]
+        self._reference = x[:, x.shape[1] // 2].copy()
+        self._tracks = [
+            start(scaled(penalty, self._scale), self._rho, x[:, k], slope[:, :, k])
+            for k, penalty in enumerate(self._penalties)
+        ]
+        self._bundles = bundles
+        self.moving = list(range(b.shape[1]))
+
+    @property
+    def share(self) -> float:
+        """Rho of all bundles together, relative to the curvature where the batch began."""
+        return self._rho * self._bundles / self._curvature
+
+    def step(self, target: float) -> None:
+        """One round: every bundle steps from the consensus; lambdas whose gap is small enough leave."""
+        tracks = [self._tracks[k] for k in self.moving]
+        b = np.stack([self._coefficients(k) for k in self.moving], axis=1)
+        level = np.array([track.z[-1] if self._rounds.intercept else 0.0 for track in tracks])
+        told = np.ascontiguousarray(np.stack([track.dual for track in tracks], axis=2))
+        query = LocalStep(self._frame, self._rho, self._reference)
+        value, local = self._rounds.ask([Value(), query], b, level, told=told)
+        slope = local.slope.sum(axis=0)
+        arrived = []
+        for i, k in enumerate(self.moving):
+            gap = self._gap(k, float(value[i]), slope[:, i], b[:, i], target)
+            if gap < self._gaps[k]:
+                self._gaps[k], self.b[:, k], self.intercept[k] = gap, b[:, i], level[i]
+            if gap <= target:
+                arrived.append(k)
+            else:
+                tracks[i].advance(local.step[:, :, i])
+        self.moving = [k for k in self.moving if k not in arrived]
+
+    def renew(self) -> None:
+        """Balance rho; other losses take their Hessians where the middle of the batch is now."""
+        tracks = [self._tracks[k] for k in self.moving]
+        self._rho = balanced(self._rho, tracks)
+        for track in tracks:
+            if track.rho != self._rho:
+                track.retune(self._rho)
+        if not self._quadratic:
+            self._reference = tracks[len(tracks) // 2].z.copy()
+
+    def _coefficients(self, k: int) -> Floats:
+        """Consensus in the units of the columns; rounding may not carry it over a bound."""
+        penalty = self._penalties[k]
+        b = self._tracks[k].z[: self._frame.scale.size] / self._frame.scale
+        return np.clip(b, penalty.low, penalty.high)
+
+    def _gap(self, k: int, value: float, slope: Floats, b: Floats, target: float) -> float:
+        """Gap at the consensus; infinite while the intercept is not where a refit would leave it."""
+        columns = self._frame.scale.size
+        if not np.isfinite(slope).all():
+            return np.inf
+        if self._rounds.intercept and abs(float(slope[-1])) > 1e-3 * np.sqrt(target * self._curvature):
+            return np.inf
+        return slope_gap(value, slope[:columns] * self._frame.scale, b, self._penalties[k])
