@@ -123,7 +123,8 @@ class LogisticRegression(ClassifierMixin, Certified):  # type: ignore[misc]
 
     def predict(self, X: Any) -> NDArray[Any]:
         """Predict classes, [n_samples]."""
-        return np.asarray(self.classes_[(self.decision_function(X) > 0).astype(np.int64)])
+        second = self.decision_function(X) > 0
+        return np.asarray(self.classes_[second.astype(np.int64)])
 
     def predict_proba(self, X: Any) -> Floats:
         """Probabilities of both classes, float64 [n_samples, 2]."""
