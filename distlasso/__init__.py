@@ -21,7 +21,7 @@ if TYPE_CHECKING:
         SchedulerError,
         StoreError,
     )  # fmt: skip
-    from distlasso.estimators import ElasticNet, Lasso
+    from distlasso.estimators import ElasticNet, HuberLasso, Lasso, LogisticRegression, PoissonRegressor
     from distlasso.losses import Huber
     from distlasso.path.fit import fit_path
     from distlasso.path.result import Path, load
@@ -37,9 +37,12 @@ _HOMES = {
     "DistlassoError": "errors",
     "ElasticNet": "estimators",
     "Huber": "losses",
+    "HuberLasso": "estimators",
     "InputError": "errors",
     "Lasso": "estimators",
+    "LogisticRegression": "estimators",
     "Path": "path.result",
+    "PoissonRegressor": "estimators",
     "ResourceError": "errors",
     "SchedulerError": "errors",
     "StoreError": "errors",
@@ -56,9 +59,12 @@ __all__ = [
     "DistlassoError",
     "ElasticNet",
     "Huber",
+    "HuberLasso",
     "InputError",
     "Lasso",
+    "LogisticRegression",
     "Path",
+    "PoissonRegressor",
     "ResourceError",
     "SchedulerError",
     "StoreError",

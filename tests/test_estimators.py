@@ -23,7 +23,12 @@ import distlasso as dl  # noqa: E402
 from distlasso.runtime.local import serial  # noqa: E402
 
 # At alpha=1 the checks see null models only. Weights and repeated rows agree to 1e-9 only where the gap is small.
-CHECKED = [dl.Lasso(), dl.ElasticNet(), dl.Lasso(alpha=0.01), dl.ElasticNet(alpha=0.01, tol=1e-13)]
+CHECKED = [
+    dl.Lasso(), dl.ElasticNet(), dl.Lasso(alpha=0.01), dl.ElasticNet(alpha=0.01, tol=1e-13),
+    dl.LogisticRegression(tol=1e-13), dl.LogisticRegression(C=10.0, l1_ratio=1.0, tol=1e-13),
+    dl.PoissonRegressor(tol=1e-13), dl.PoissonRegressor(alpha=0.01, l1_ratio=1.0, tol=1e-13),
+    dl.HuberLasso(alpha=0.01, tol=1e-13),
+]  # fmt: skip
 
 
 @parametrize_with_checks(CHECKED)
@@ -188,7 +193,7 @@ def test_a_gap_above_tol_is_a_convergence_warning_that_states_it(monkeypatch: py
         warnings.warn("stopped above tol", dl.CertificateWarning, stacklevel=2)
         return replace(path, gap=np.array([3.21e-4]), converged=np.array([False]))
 
-    monkeypatch.setattr("distlasso.estimators.fit_path", stop_early)
+    monkeypatch.setattr("distlasso.estimators.base.fit_path", stop_early)
     with pytest.warns(ConvergenceWarning, match=r"duality gap of 3\.21e-04, above tol=1e-06") as seen:
         model = dl.Lasso(alpha=0.1).fit(X, y)
     assert len(seen) == 1

@@ -127,6 +127,8 @@ class DenseBlock:
 
     def square(self, weight: Floats, shift: Floats, *, single: bool = False) -> Floats:
         p = self.shape[1]
+        if p == 0:
+            return np.zeros((0, 0))
         dtype, product = (np.float32, ssyrk) if single else (np.float64, dsyrk)
         total = np.zeros((p, p), dtype, order="F")
         root, lift = np.sqrt(weight), self._lift(slice(None), shift)

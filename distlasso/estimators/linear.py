@@ -1,36 +1,23 @@
-"""``Lasso`` and ``ElasticNet`` with scikit-learn's face: one certified solution at one ``alpha``.
+"""``Lasso``, ``ElasticNet`` and ``HuberLasso``: one certified solution for a continuous target.
 
-Names and meanings follow ``sklearn.linear_model``, with one difference: ``tol`` is the duality gap relative to half the
-null deviance, 1e-6 by default, where scikit-learn's is 1e-4 of the target's sum of squares. Read next: ``path/fit.py``.
+Read next: ``base.py``.
 """
 
 from __future__ import annotations
 
-import copy
-import numbers
-import warnings
 from typing import Any, Self
 
 import numpy as np
-import scipy.sparse as sp
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
+from sklearn.base import RegressorMixin
 
-from distlasso.data.dataset import Dataset
-from distlasso.errors import CertificateWarning, InputError
-from distlasso.path.fit import fit_path
-from distlasso.path.result import Path
+from distlasso.estimators.base import Certified, Floats, positive, weights
+from distlasso.losses import Huber, Loss
 
-try:
-    from sklearn.base import BaseEstimator, RegressorMixin
-    from sklearn.exceptions import ConvergenceWarning
-    from sklearn.utils.validation import check_is_fitted, validate_data
-except ImportError as error:
-    raise ImportError("the estimators need scikit-learn: pip install 'distlasso[sklearn]'") from error
-
-_ONE_BYTE = (np.dtype(np.int8), np.dtype(np.uint8), np.dtype(np.bool_))
+_OTHERWISE = "sklearn.linear_model.LinearRegression"
 
 
-class ElasticNet(RegressorMixin, BaseEstimator):  # type: ignore[misc]
+class ElasticNet(RegressorMixin, Certified):  # type: ignore[misc]
     """Linear regression with combined L1 and L2 penalty, certified by its duality gap.
 
     Minimises ``1/(2 W) sum_i w_i (y_i - b0 - x_i b)^2 + alpha (l1_ratio ||b||_1 + (1 - l1_ratio)/2 ||b||_2^2)``,
@@ -119,65 +106,22 @@ class ElasticNet(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         InputError (a ValueError)
             For data or options that cannot be used.
         """
-        alpha = _positive(self.alpha)
-        if not isinstance(X, Dataset):
-            X, y = validate_data(self, X, y, accept_sparse=["csr", "csc"], dtype=_dtypes(X), y_numeric=True)
-            X = Dataset.from_arrays(X, feature_names=getattr(self, "feature_names_in_", None))
-        else:
-            self._adopt_columns(X)
-        path = self._fit_path(X, y, _weights(sample_weight, X.shape[0]), alpha)
-        self.path_ = path
-        self.sparse_coef_ = path.coef[[0]]
+        alpha = positive("alpha", self.alpha, _OTHERWISE)
+        data, y = self._admit(X, y, y_numeric=True)
+        bounds = (0.0, np.inf) if self.positive else None
+        weight = weights(sample_weight, data.shape[0])
+        self._solve(data, y, weight, lam=alpha, l1_ratio=self.l1_ratio, loss=self._loss(), bounds=bounds)
         self.coef_ = self.sparse_coef_.toarray()[0]
-        self.intercept_ = float(path.intercept[0])
-        self.n_iter_ = max(path.rounds, 1)
-        self.dual_gap_ = float(path.gap[0]) * path.null_deviance
-        if not path.converged[0]:
-            reached = f"stopped at a relative duality gap of {path.gap[0]:.2e}, above tol={self.tol:g}"
-            warnings.warn(f"{reached}: scale the features, or accept a larger tol", ConvergenceWarning, stacklevel=2)
+        self.intercept_ = float(self.path_.intercept[0])
+        self.n_iter_ = max(self.path_.rounds, 1)
         return self
 
-    def predict(self, X: Any) -> NDArray[np.float64]:
+    def predict(self, X: Any) -> Floats:
         """Predict rows, float64 [n_samples]."""
-        check_is_fitted(self)
-        if not isinstance(X, Dataset):
-            X = validate_data(self, X, reset=False, accept_sparse=["csr", "csc"], dtype=_dtypes(X))
-        return self.path_.predict(X, lam=float(self.path_.lambdas[0]))
+        return self._predict(X, "link")
 
-    def __getstate__(self) -> dict[str, Any]:
-        state: dict[str, Any] = super().__getstate__()
-        live = not isinstance(self.runtime, str)
-        return {**state, "client": None, "runtime": None if live else self.runtime}
-
-    def __sklearn_clone__(self) -> Self:
-        bare = copy.copy(self)  # by __getstate__ without client and runtime object, which cannot be copied, only shared
-        twin: Self = BaseEstimator.__sklearn_clone__(bare)
-        twin.client, twin.runtime = self.client, self.runtime
-        return twin
-
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.input_tags.sparse = True
-        return tags
-
-    def _adopt_columns(self, dataset: Dataset) -> None:
-        """Do for a Dataset what ``validate_data`` does for arrays."""
-        self.n_features_in_ = dataset.shape[1]
-        if dataset.feature_names is not None:
-            self.feature_names_in_ = np.array(dataset.feature_names, dtype=object)
-        elif hasattr(self, "feature_names_in_"):
-            del self.feature_names_in_  # of an earlier fit
-
-    def _fit_path(self, dataset: Dataset, y: Any, weight: Any, alpha: float) -> Path:
-        with warnings.catch_warnings():
-            # Said as a ConvergenceWarning by ``fit``; a constant target is an ordinary case to scikit-learn.
-            warnings.simplefilter("ignore", CertificateWarning)
-            return fit_path(
-                dataset, y, l1_ratio=self.l1_ratio, penalty_factors=self.penalty_factors, lambdas=[alpha],
-                bounds=(0.0, np.inf) if self.positive else None, standardize=self.standardize,
-                fit_intercept=self.fit_intercept, sample_weight=weight, tol=self.tol, runtime=self.runtime,
-                client=self.client,
-            )  # fmt: skip
+    def _loss(self) -> str | Loss:
+        return "squared"
 
 
 class Lasso(ElasticNet):
@@ -204,20 +148,35 @@ class Lasso(ElasticNet):
         )  # fmt: skip
 
 
-def _positive(alpha: Any) -> float:
-    if not isinstance(alpha, numbers.Real) or not float(alpha) > 0:
-        raise InputError(f"alpha={alpha!r} is not a positive number; without a penalty use sklearn's LinearRegression")
-    return float(alpha)
+class HuberLasso(Lasso):
+    """Linear regression that outliers cannot pull far, with an L1 penalty, certified by its duality gap.
 
+    Minimises ``(1/W) sum_i w_i huber(y_i - b0 - x_i b) + alpha ||b||_1``, where ``huber(r)`` is ``r^2 / 2`` up to
+    ``|r| = delta`` and ``delta |r| - delta^2 / 2`` beyond (Huber 1964). Parameters and attributes as ``Lasso``, and:
 
-def _weights(sample_weight: ArrayLike | None, n: int) -> Any:
-    """Rows' weights; scikit-learn allows one number for all."""
-    if isinstance(sample_weight, numbers.Real):
-        return np.full(n, float(sample_weight))
-    return sample_weight
+    Parameters
+    ----------
+    delta : float
+        Residual, in units of y, from which on the loss grows linearly. (The ``epsilon`` of scikit-learn's
+        ``HuberRegressor`` is in units of a scale that is fitted along, under an L2 penalty: another problem.)
 
+    Examples
+    --------
+    >>> from distlasso import HuberLasso
+    >>> HuberLasso(alpha=0.1, delta=1.0).fit([[0.0], [1.0], [2.0], [3.0]], [0.0, 1.0, 2.0, 90.0]).coef_[0] < 3
+    np.True_
+    """
 
-def _dtypes(X: Any) -> list[Any]:
-    """Dtypes that validation leaves alone: values of one byte must not become eight times as large."""
-    dtype = getattr(X, "dtype", None)
-    return [dtype] if dtype in _ONE_BYTE and not sp.issparse(X) else [np.float64, np.float32]
+    def __init__(
+        self, alpha: float = 1.0, *, delta: float = 1.35, fit_intercept: bool = True, max_iter: int = 1000,
+        tol: float = 1e-6, positive: bool = False, standardize: bool = False, penalty_factors: Any = None,
+        runtime: Any = None, client: Any = None,
+    ) -> None:  # fmt: skip
+        super().__init__(
+            alpha, fit_intercept=fit_intercept, max_iter=max_iter, tol=tol, positive=positive,
+            standardize=standardize, penalty_factors=penalty_factors, runtime=runtime, client=client,
+        )  # fmt: skip
+        self.delta = delta
+
+    def _loss(self) -> Loss:
+        return Huber(self.delta)

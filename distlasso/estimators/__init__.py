@@ -1,0 +1,13 @@
+"""Estimators with scikit-learn's face: one certified solution at one penalty strength.
+
+Names and meanings follow ``sklearn.linear_model``, with one difference: ``tol`` is the duality gap relative to half the
+null deviance, 1e-6 by default. Read next: ``base.py``, what they share, and ``linear.py``, the plainest of them.
+"""
+
+from __future__ import annotations
+
+from distlasso.estimators.classification import LogisticRegression
+from distlasso.estimators.counts import PoissonRegressor
+from distlasso.estimators.linear import ElasticNet, HuberLasso, Lasso
+
+__all__ = ["ElasticNet", "HuberLasso", "Lasso", "LogisticRegression", "PoissonRegressor"]
