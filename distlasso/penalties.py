@@ -68,6 +68,8 @@ class ElasticNet:
         ``v_j >= 0``; 0 leaves a column unpenalised.
     low, high : float64 [p]
         Bounds on the original scale, ``low <= 0 <= high``.
+    weights : float64 [p], optional
+        Multiply the L1 part alone (adaptive elastic net: Zou & Zhang 2009); finite.
     """
 
     l1_ratio: float
@@ -75,13 +77,13 @@ class ElasticNet:
     factors: Floats
     low: Floats
     high: Floats
+    weights: Floats | None = None
 
     def at(self, lam: float) -> Bounds4:
         """Return the four vectors at strength ``lam``."""
         weight = lam * self.factors * self.scale
-        return Bounds4(
-            self.l1_ratio * weight, (1.0 - self.l1_ratio) * weight * self.scale, self.low, self.high
-        )
+        l1 = self.l1_ratio * weight if self.weights is None else self.l1_ratio * weight * self.weights
+        return Bounds4(l1, (1.0 - self.l1_ratio) * weight * self.scale, self.low, self.high)
 
     def strength(self, gradient: Floats) -> Floats:
         """Smallest lambda, per column, at which a zero coefficient with this gradient stays zero.
@@ -91,4 +93,48 @@ class ElasticNet:
         """
         allowed = np.maximum(np.where(self.high > 0, gradient, 0.0), np.where(self.low < 0, -gradient, 0.0))
         weight = self.factors * self.scale * max(self.l1_ratio, 1e-3)
+        if self.weights is not None:
+            weight = weight * self.weights
         return np.divide(allowed, weight, out=np.zeros_like(allowed), where=weight > 0)
+
+    def reweighted(self, weights: Floats, l1_ratio: float, reach: Floats) -> ElasticNet:
+        """The same penalty under weights of the L1 part: inf excludes a column, 0 leaves it without L1.
+
+        A column that no penalty holds any more is bounded by ``reach`` instead: inside such a box the certificate needs
+        no exact orthogonality to the column, and where no solution touches the box it changes nothing.
+
+        Parameters
+        ----------
+        weights : float64 [p]
+            Nonnegative, possibly inf. Unpenalised columns stay as they are.
+        l1_ratio : float
+            Mixing.
+        reach : float64 [p]
+            Size of the box.
+        """
+        charged = self.factors > 0
+        excluded = np.isinf(weights) & charged
+        bare = (weights == 0) & charged & (l1_ratio == 1.0)
+        low = np.where(excluded, 0.0, np.where(bare, np.maximum(self.low, -reach), self.low))
+        high = np.where(excluded, 0.0, np.where(bare, np.minimum(self.high, reach), self.high))
+        finite = np.where(np.isinf(weights), 1.0, weights)
+        return ElasticNet(l1_ratio, self.scale, self.factors, low, high, finite)
+
+
+@final
+@dataclass(frozen=True, slots=True, eq=False)
+class AtLambda:
+    """An elastic net at one strength: one convex problem of a fit, itself the key of what is known of its solution."""
+
+    penalty: ElasticNet
+    lam: float
+
+    def take(self, columns: NDArray[np.int64]) -> Bounds4:
+        """The four vectors of some columns."""
+        return self.penalty.at(self.lam).take(columns)
+
+    def confined_to(self, columns: NDArray[np.int64]) -> bool:
+        """Whether only some columns may have a coefficient other than zero."""
+        open_ = (self.penalty.high > 0) | (self.penalty.low < 0)
+        open_[columns] = False
+        return not open_.any()

@@ -8,6 +8,7 @@ Read next: ``../solvers/consensus_admm.py`` (the iteration), ``../solvers/local_
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import final
 
 import numpy as np
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 from distlasso.certificate import slope_gap
 from distlasso.coordinator.problem import Task
 from distlasso.coordinator.rounds import Rounds
-from distlasso.penalties import Bounds4
+from distlasso.penalties import AtLambda, Bounds4
 from distlasso.queries import Look, Value
 from distlasso.solvers.consensus_admm import Track, balanced, scaled, start
 from distlasso.solvers.local_step import Frame, LocalSlope, LocalStep
@@ -40,19 +41,21 @@ class Consensus:
     def admit(self, columns: Ints) -> None:
         """Nothing is kept that depends on the strong set."""
 
-    def solve(self, lams: Floats, b: Floats, intercept: Floats, target: float) -> tuple[Floats, Floats]:
+    def solve(
+        self, batch: Sequence[AtLambda], b: Floats, intercept: Floats, target: float
+    ) -> tuple[Floats, Floats]:
         """Solve a batch from its starting points."""
-        penalties = [self._task.penalty.at(float(lam)).take(self._rounds.columns) for lam in lams]
-        batch = _Batch(self._task, self._rounds, penalties)
-        batch.begin(b, intercept, self._share)
+        penalties = [at.take(self._rounds.columns) for at in batch]
+        moving = _Batch(self._task, self._rounds, penalties)
+        moving.begin(b, intercept, self._share)
         for number in range(1, _MAX_ROUNDS + 1):
-            batch.step(target)
-            if not batch.moving:
+            moving.step(target)
+            if not moving.moving:
                 break
             if number % _CHECK == 0:
-                batch.renew()
-        self._share = batch.share
-        return batch.b, batch.intercept
+                moving.renew()
+        self._share = moving.share
+        return moving.b, moving.intercept
 
 
 @final
@@ -92,7 +95,7 @@ class _Batch:
     @property
     def share(self) -> float:
         """Rho of all bundles together, relative to the curvature where the batch began."""
-        return self._rho * self._bundles / self._curvature
+        return float(self._rho * self._bundles / self._curvature)
 
     def step(self, target: float) -> None:
         """One round: every bundle steps from the consensus; lambdas whose gap is small enough leave."""

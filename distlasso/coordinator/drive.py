@@ -17,6 +17,7 @@ from distlasso.coordinator import active_set
 from distlasso.coordinator.problem import Certified, Problem, Task
 from distlasso.coordinator.space import Space
 from distlasso.events import BatchVerified, Listener
+from distlasso.penalties import AtLambda
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -83,13 +84,14 @@ def _fit_all(
     admitted = np.ones(strength.size, dtype=np.bool_)
     admitted[task.keep] = False  # columns outside the problem never have to be admitted
     admitted[problem.columns] = True
+    path = [AtLambda(task.penalty, float(lam)) for lam in lambdas]
     state, command = active_set.begin(lambdas, task.tol, admitted, strength, lam_max, problem.most)
     while isinstance(command, active_set.Solve):
         if command.admit.size:
             problem.admit(command.admit)
-        lams = lambdas[command.start : command.stop]
-        problem.solve(lams, command.sharpness)
-        certified = problem.certify(lams)
+        batch = path[command.start : command.stop]
+        problem.solve(batch, command.sharpness)
+        certified = problem.certify(batch)
         start = state.accepted
         state, command = active_set.step(state, active_set.Verified(certified.gaps, certified.strength))
         _accept(task.space, solutions, certified, state.accepted - start)

@@ -5,6 +5,7 @@ Read next: ``../solvers/proximal_gradient.py``.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import final
 
 import numpy as np
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from distlasso.coordinator.held import Held
 from distlasso.coordinator.problem import Task
 from distlasso.coordinator.rounds import Rounds
+from distlasso.penalties import AtLambda
 from distlasso.solvers.proximal_gradient import ProximalGradient
 
 Floats = NDArray[np.float64]
@@ -33,10 +35,10 @@ class FirstOrder:
         """The step depends on the strong set."""
         self._solver.admit(columns.size)
 
-    def solve(self, lams: Floats, b: Floats, intercept: Floats, target: float) -> tuple[Floats, Floats]:
+    def solve(self, batch: Sequence[AtLambda], b: Floats, intercept: Floats, target: float) -> tuple[Floats, Floats]:
         """Solve a batch from its starting points."""
         columns = self._smooth.columns
-        penalties = [self._task.penalty.at(float(lam)).take(columns) for lam in lams]
+        penalties = [at.take(columns) for at in batch]
         return self._solver.solve(
             self._smooth, penalties, b, intercept, target=target, columns=self._task.space.curvature[columns],
             curvature=self._curvature,

@@ -8,6 +8,7 @@ residual is inside the domain of its loss, and so is any shorter one. Read next:
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol, final
 
 import numpy as np
@@ -15,14 +16,16 @@ from numpy.typing import NDArray
 
 from distlasso.certificate import feasible_scale, fenchel_gap
 from distlasso.coordinator.held import Held
-from distlasso.coordinator.problem import Certified, Task
+from distlasso.coordinator.problem import CONFINED, SWEPT, Certified, Task
 from distlasso.coordinator.rounds import Rounds
 from distlasso.errors import InputError
 from distlasso.losses import null_intercept
+from distlasso.penalties import AtLambda
 from distlasso.queries import LookPartial
 from distlasso.solvers.newton import Newton
 from distlasso.solvers.proximal_newton import ProximalNewton
 from distlasso.solvers.reweighted import solve_reweighted
+from distlasso.solvers.smooth import Curvature, Point
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -48,6 +51,9 @@ class Evaluation(Protocol):
     def look(self, b: Floats, intercept: Floats) -> LookPartial:
         """Loss, and normal equations of unpenalised columns and intercept, centred."""
 
+    def at(self, b: Floats, intercept: Floats, curvature_of: Sequence[int] = ()) -> tuple[Point, list[Curvature]]:
+        """Loss and slopes over the strong columns alone."""
+
     def sweep(self, b: Floats, intercept: Floats) -> tuple[Floats, Floats, Floats]:
         """Loss [L], slope over all columns [p, L], slope in the intercept [L]."""
 
@@ -61,7 +67,7 @@ class Restricted(Protocol):
     def admit(self, columns: Ints) -> None:
         """The strong set has grown."""
 
-    def solve(self, lams: Floats, b: Floats, intercept: Floats, target: float) -> tuple[Floats, Floats]:
+    def solve(self, batch: Sequence[AtLambda], b: Floats, intercept: Floats, target: float) -> tuple[Floats, Floats]:
         """Solve a batch from its starting points."""
 
 
@@ -70,17 +76,17 @@ class Together:
     """All lambdas of a batch at once, under shared Hessians."""
 
     def __init__(self, task: Task, rounds: Rounds) -> None:
-        self._task, self._rounds = task, rounds
+        self._rounds = rounds
         self._solver = ProximalNewton(task.space.sd.size)
 
     def admit(self, columns: Ints) -> None:
         """Hessians of fewer columns are of no use."""
         self._solver.forget()
 
-    def solve(self, lams: Floats, b: Floats, intercept: Floats, target: float) -> tuple[Floats, Floats]:
+    def solve(self, batch: Sequence[AtLambda], b: Floats, intercept: Floats, target: float) -> tuple[Floats, Floats]:
         """Solve a batch from its starting points."""
         columns = self._rounds.columns
-        penalties = [self._task.penalty.at(float(lam)).take(columns) for lam in lams]
+        lams, penalties = np.array([at.lam for at in batch]), [at.take(columns) for at in batch]
         return self._solver.solve(self._rounds, lams, penalties, b, intercept, target=target, names=columns)
 
 
@@ -89,23 +95,22 @@ class OneByOne:
     """One lambda after the other, on columns that are held."""
 
     def __init__(self, task: Task, held: Held) -> None:
-        self._task, self._held = task, held
+        self._held = held
         self._newton = Newton(task.space.sd.size)
 
     def admit(self, columns: Ints) -> None:
         """Nothing is kept that depends on the strong set."""
 
-    def solve(self, lams: Floats, b: Floats, intercept: Floats, target: float) -> tuple[Floats, Floats]:
+    def solve(self, batch: Sequence[AtLambda], b: Floats, intercept: Floats, target: float) -> tuple[Floats, Floats]:
         """Solve a batch; a lambda without a start of its own starts from its predecessor."""
         b, intercept = b.copy(), intercept.copy()
         columns = self._held.columns
         start = b[:, 0].copy()
-        for k, lam in enumerate(lams):
+        for k, at in enumerate(batch):
             if k and np.array_equal(b[:, k], start):
                 b[:, k], intercept[k] = b[:, k - 1], intercept[k - 1]
-            penalty = self._task.penalty.at(float(lam)).take(columns)
             b[:, k], intercept[k] = solve_reweighted(
-                self._held, penalty, b[:, k], float(intercept[k]), target=target, newton=self._newton, names=columns
+                self._held, at.take(columns), b[:, k], float(intercept[k]), target=target, newton=self._newton, names=columns
             )
         return b, intercept
 
@@ -116,10 +121,10 @@ class General:
 
     def __init__(self, task: Task, evaluation: Evaluation, solver: Restricted) -> None:
         self._task, self._evaluation, self._solver = task, evaluation, solver
-        self.certificate = "fresh float64 pass over all rows and columns"
+        self.certificate = SWEPT
         self.most = _BATCH
         self._share, self._worst = 0.5, 0.0  # of tol that the solver is asked for; gap of the last batch's first lambda
-        self._proposals: dict[float, tuple[Floats, float]] = {}
+        self._proposals: dict[AtLambda, tuple[Floats, float]] = {}
         self._batch: tuple[Floats, Floats] = (np.empty((0, 0)), np.empty(0))
         self._b, self._intercept = np.zeros(task.free.size), 0.0
         self._level, self._d0 = self._null()
@@ -152,9 +157,13 @@ class General:
         self._solver.admit(columns)
         self._b = np.concatenate([self._b, np.zeros(columns.size)])
         new = np.zeros(columns.size)
-        self._proposals = {lam: (np.concatenate([b, new]), level) for lam, (b, level) in self._proposals.items()}
+        self._proposals = {at: (np.concatenate([b, new]), level) for at, (b, level) in self._proposals.items()}
 
-    def solve(self, lams: Floats, sharpness: int) -> None:
+    def begin(self, at: AtLambda, b: Floats, intercept: float) -> None:
+        """Where to start one problem of a later batch."""
+        self._proposals[at] = (b, intercept)
+
+    def solve(self, batch: Sequence[AtLambda], sharpness: int) -> None:
         """Solve a batch from the last accepted solution, or from its own that a pass has rejected."""
         if sharpness:
             # What a gap gains when the residual is scaled is of first order for Huber and saturated rows, and unknown
@@ -162,41 +171,51 @@ class General:
             self._share = max(self._share * min(0.01, 0.1 * self._task.tol / self._worst), _LEAST / self._task.tol)
         target = self._task.tol * self.d0 * self._share
         here = (self._b, self._intercept)
-        starts = [self._proposals.get(float(lam), here) for lam in lams]
+        starts = [self._proposals.get(at, here) for at in batch]
         b = np.stack([start for start, _ in starts], axis=1)
-        self._batch = self._solver.solve(lams, b, np.array([level for _, level in starts]), target)
+        self._batch = self._solver.solve(batch, b, np.array([level for _, level in starts]), target)
 
-    def certify(self, lams: Floats) -> Certified:
+    def certify(self, batch: Sequence[AtLambda]) -> Certified:
         """Refit what is unpenalised, sweep, scale the residuals, and compare both sides."""
         task, columns = self._task, self.columns
         b, intercept = self._batch
         for _ in range(_REFITS):
             b, intercept = self._refit(b, intercept, task.free.size, close=_CLOSE)
-            value, slope, total = self._evaluation.sweep(b, intercept)
+            value, slope, total = self._look_at(batch, b, intercept)
             charge = self._charge(b, intercept, slope, total)
             if (charge <= _CHARGE * task.tol * self.d0).all():
                 break
         u = np.zeros_like(slope)
         u[task.keep] = slope[task.keep]
-        penalties = [task.penalty.at(float(lam)) for lam in lams]
+        penalties = [at.take(task.keep) for at in batch]
         u[task.free] = 0.0  # what is left of it is in the charge
-        scale = np.array([feasible_scale(u[:, k], penalty) for k, penalty in enumerate(penalties)])
+        scale = np.array([feasible_scale(u[task.keep, k], penalty) for k, penalty in enumerate(penalties)])
         dual = self._evaluation.dual(b, intercept, scale)
-        gaps, strength = np.empty(lams.size), np.empty_like(u)
+        gaps, strength = np.empty(len(batch)), np.empty_like(u)
         for k, penalty in enumerate(penalties):
             full = np.zeros(u.shape[0])
             full[columns] = b[:, k]
-            own = penalty.take(task.keep)
-            gap = fenchel_gap(float(value[k]), float(dual[k]), u[task.keep, k], full[task.keep], own, float(scale[k]))
-            gaps[k], strength[:, k] = (gap + charge[k]) / self.d0, task.penalty.strength(u[:, k])
+            gap = fenchel_gap(float(value[k]), float(dual[k]), u[task.keep, k], full[task.keep], penalty, float(scale[k]))
+            gaps[k], strength[:, k] = (gap + charge[k]) / self.d0, batch[k].penalty.strength(u[:, k])
         self._worst = float(gaps[0])
-        self._proposals = {float(lam): (b[:, k], float(intercept[k])) for k, lam in enumerate(lams)}
+        self._proposals = {at: (b[:, k], float(intercept[k])) for k, at in enumerate(batch)}
         return Certified(columns, b, intercept, gaps, value, strength)
 
     def accept(self, certified: Certified, count: int) -> None:
         """Start from the last of the accepted solutions next time."""
         if count:
             self._b, self._intercept = certified.b[:, count - 1].copy(), float(certified.intercept[count - 1])
+
+    def _look_at(self, batch: Sequence[AtLambda], b: Floats, intercept: Floats) -> tuple[Floats, Floats, Floats]:
+        """Loss, slope and slope in the intercept; other columns are swept only if they could come in."""
+        if not all(at.confined_to(self.columns) for at in batch):
+            self.certificate = SWEPT
+            return self._evaluation.sweep(b, intercept)
+        self.certificate = CONFINED
+        point, _ = self._evaluation.at(b, intercept)
+        slope = np.zeros((self._task.space.sd.size, len(batch)))
+        slope[self.columns] = point.gradient
+        return point.value, slope, point.total
 
     def _charge(self, b: Floats, intercept: Floats, slope: Floats, total: Floats) -> Floats:
         """What the bound loses because the unpenalised part has a slope left, [L].

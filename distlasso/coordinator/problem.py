@@ -6,6 +6,7 @@ for any loss and any solver. Read next: ``drive.py``, which runs the loop.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -14,10 +15,15 @@ from numpy.typing import NDArray
 
 from distlasso.coordinator.exchange import Exchange
 from distlasso.coordinator.space import Space
-from distlasso.penalties import ElasticNet
+from distlasso.penalties import AtLambda, ElasticNet
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+
+# What gaps were computed from.
+SWEPT = "fresh float64 pass over all rows and columns"
+STATISTICS = "complete float64 statistics, rounding bound below tol/10"
+CONFINED = "float64 sums over all rows of the columns that may be nonzero"
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,11 +84,14 @@ class Problem(Protocol):
     def admit(self, columns: Ints) -> None:
         """Put columns behind the strong set."""
 
-    def solve(self, lams: Floats, sharpness: int) -> None:
-        """Solve a batch of lambdas on the strong set, each ``sharpness`` making it ten times tighter."""
+    def begin(self, at: AtLambda, b: Floats, intercept: float) -> None:
+        """Where to start one problem of a later batch: b [|S|] on the strong set, intercept of the centred columns."""
 
-    def certify(self, lams: Floats) -> Certified:
-        """Verify the batch that was solved last, over all columns."""
+    def solve(self, batch: Sequence[AtLambda], sharpness: int) -> None:
+        """Solve a batch on the strong set, each ``sharpness`` making it ten times tighter."""
+
+    def certify(self, batch: Sequence[AtLambda]) -> Certified:
+        """Verify the batch that was solved last, over all columns that may be nonzero."""
 
     def accept(self, certified: Certified, count: int) -> None:
         """Start from the last of ``count`` accepted solutions next time."""

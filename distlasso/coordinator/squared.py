@@ -6,6 +6,7 @@ In *Gram form* one pass answers every lambda; in *residual form* the coordinator
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import final
@@ -16,7 +17,8 @@ from numpy.typing import NDArray
 
 from distlasso.certificate import Free, duality_gap, project
 from distlasso.coordinator.active_set import MAX_BATCH
-from distlasso.coordinator.problem import Certified, Task
+from distlasso.coordinator.problem import CONFINED, STATISTICS, SWEPT, Certified, Task
+from distlasso.penalties import AtLambda
 from distlasso.queries import Gather, Gradient, GradientPartial, Models, Square
 from distlasso.solvers.block_coordinate import solve
 from distlasso.solvers.lanes import LANES, follow, side_by_side
@@ -37,7 +39,7 @@ class Strong:
     form: Quadratic
     b: Floats  # at the last accepted lambda
     newtons: list[Newton]  # one a lane
-    proposals: dict[float, Floats] = field(default_factory=dict)  # solutions that a pass has rejected, by lambda
+    proposals: dict[AtLambda, Floats] = field(default_factory=dict)  # where to start, and what a pass has rejected
 
 
 @final
@@ -90,57 +92,53 @@ class Squared:
             assert isinstance(strong.form, SparseForm)
             form = strong.form.extend(gathered, centre, curvature)
         new = np.zeros(columns.size)
-        proposals = {lam: np.concatenate([b, new]) for lam, b in strong.proposals.items()}
+        proposals = {at: np.concatenate([b, new]) for at, b in strong.proposals.items()}
         self._strong = Strong(both, form, np.concatenate([strong.b, new]), strong.newtons, proposals)
 
-    def solve(self, lams: Floats, sharpness: int) -> None:
-        """Solve all lambdas of a batch on the strong set, each from its predecessors."""
+    def begin(self, at: AtLambda, b: Floats, intercept: float) -> None:
+        """Where to start one problem of a later batch."""
+        self._held().proposals[at] = b
+
+    def solve(self, batch: Sequence[AtLambda], sharpness: int) -> None:
+        """Solve a batch on the strong set, each problem from its predecessors."""
         strong, task = self._held(), self._task
         target = task.tol * self.d0 * 0.5 * 0.1**sharpness
-        batch = np.empty((strong.columns.size, lams.size))
+        solutions = np.empty((strong.columns.size, len(batch)))
         form = strong.form.restrict(np.arange(strong.columns.size))
         forms = [form, *(form.twin() for _ in range(LANES - 1))]
-        for first in range(0, lams.size, LANES):
-            lanes = range(first, min(first + LANES, lams.size))
-            jobs = [partial(solve, forms[k - first], task.penalty.at(float(lams[k])).take(strong.columns),
-                            self._begin(strong, lams, batch, k, first), target=target,
+        for first in range(0, len(batch), LANES):
+            lanes = range(first, min(first + LANES, len(batch)))
+            jobs = [partial(solve, forms[k - first], batch[k].take(strong.columns),
+                            _start(strong, batch, solutions, k, first), target=target,
                             newton=strong.newtons[k - first], names=strong.columns, polish=True) for k in lanes]  # fmt: skip
             for k, solved in zip(lanes, side_by_side(jobs), strict=True):
-                batch[:, k] = solved.b
-        strong.proposals = {float(lam): batch[:, k] for k, lam in enumerate(lams)}
-        self._batch = batch
+                solutions[:, k] = solved.b
+        strong.proposals = {at: solutions[:, k] for k, at in enumerate(batch)}
+        self._batch = solutions
 
-    def _begin(self, strong: Strong, lams: Floats, batch: Floats, k: int, solved: int) -> Floats:
-        """Where lambda k starts, the first ``solved`` of the batch being solved."""
-        if lams[k] in strong.proposals:
-            return strong.proposals[float(lams[k])]
-        if solved < 2:
-            return batch[:, solved - 1] if solved else strong.b
-        older, last = lams[solved - 2], lams[solved - 1]
-        return follow(batch[:, solved - 2], batch[:, solved - 1], float((last - lams[k]) / (older - last)))
-
-    def certify(self, lams: Floats) -> Certified:
+    def certify(self, batch: Sequence[AtLambda]) -> Certified:
         """Gaps of the batch: from complete statistics where their rounding bound allows, else from a fresh pass."""
-        task, strong, batch = self._task, self._held(), self._batch
-        space, n_lams = task.space, lams.size
-        gradients = np.zeros((space.sd.size, n_lams))
-        rr, mean = np.empty(n_lams), np.zeros(n_lams)
-        if self._form == "gram" and self._rounding_bound() <= task.tol / 10:
-            self.certificate = self.certificate or "complete float64 statistics, rounding bound below tol/10"
-            for k in range(n_lams):
-                gradients[strong.columns, k], rr[k] = strong.form.move(batch[:, k])
+        task, strong, solutions = self._task, self._held(), self._batch
+        space, n_models = task.space, len(batch)
+        gradients = np.zeros((space.sd.size, n_models))
+        rr, mean = np.empty(n_models), np.zeros(n_models)
+        complete = self._form == "gram" and self._rounding_bound() <= task.tol / 10
+        if complete or (self._form == "residual" and all(at.confined_to(strong.columns) for at in batch)):
+            self.certificate = (self.certificate or STATISTICS) if complete else CONFINED
+            for k in range(n_models):
+                gradients[strong.columns, k], rr[k] = strong.form.move(solutions[:, k])
         else:
-            self.certificate = "fresh float64 pass over all rows and columns"
+            self.certificate = SWEPT
             found = self._sweep()
             mean = found.total if space.intercept else mean
             swept = found.gradient - np.outer(space.remainder, mean)
             gradients[task.keep] = swept[task.keep]
             rr = found.square - mean**2
-        gaps, strength = np.empty(n_lams), np.empty_like(gradients)
-        for k in range(n_lams):
-            one = self._certify_one(float(lams[k]), batch[:, k], gradients[:, k], rr[k])
-            gaps[k], strength[:, k], rr[k] = one
-        return Certified(strong.columns, batch, space.y_centre + mean, gaps, 0.5 * np.maximum(rr, 0.0), strength)
+        gaps, strength = np.empty(n_models), np.empty_like(gradients)
+        for k, at in enumerate(batch):
+            gaps[k], strength[:, k], rr[k] = self._certify_one(at, solutions[:, k], gradients[:, k], rr[k])
+        value = 0.5 * np.maximum(rr, 0.0)
+        return Certified(strong.columns, solutions, space.y_centre + mean, gaps, value, strength)
 
     def accept(self, certified: Certified, count: int) -> None:
         """Keep the last accepted coefficients as the next warm start."""
@@ -172,7 +170,7 @@ class Squared:
         form = GramForm(np.ascontiguousarray(gram), space.g0[task.keep], space.yy)
         return Strong(task.keep, form, np.zeros(task.keep.size), _newtons(space.sd.size))
 
-    def _certify_one(self, lam: float, b: Floats, u: Floats, rr: float) -> tuple[float, Floats, float]:
+    def _certify_one(self, at: AtLambda, b: Floats, u: Floats, rr: float) -> tuple[float, Floats, float]:
         """Gap relative to D0, strength of every column, and rr; refits unpenalised columns of b in place."""
         task, columns = self._task, self._held().columns
         if self._free is not None:
@@ -180,8 +178,8 @@ class Squared:
             b[np.isin(columns, self._free.columns)] += step
         full = np.zeros_like(u)
         full[columns] = b
-        gap, _ = duality_gap(rr, u[task.keep], full[task.keep], task.penalty.at(lam).take(task.keep))
-        return gap / self.d0, task.penalty.strength(u), rr
+        gap, _ = duality_gap(rr, u[task.keep], full[task.keep], at.take(task.keep))
+        return gap / self.d0, at.penalty.strength(u), rr
 
     def _sweep(self) -> GradientPartial:
         """One pass over everything at the solutions of the batch."""
@@ -209,6 +207,16 @@ class Squared:
         norms = np.sqrt(space.curvature + space.remainder**2)[self._held().columns]
         reach = np.sqrt(space.yy + space.y_centre**2) + np.abs(self._batch).T @ norms
         return float(4.0 * self._task.y.size * _EPS * np.max(reach) ** 2 / self.d0)
+
+
+def _start(strong: Strong, batch: Sequence[AtLambda], solutions: Floats, k: int, solved: int) -> Floats:
+    """Where problem k of a batch starts, the first ``solved`` being solved."""
+    if batch[k] in strong.proposals:
+        return strong.proposals[batch[k]]
+    if solved < 2:
+        return solutions[:, solved - 1] if solved else strong.b
+    older, last = batch[solved - 2].lam, batch[solved - 1].lam
+    return follow(solutions[:, solved - 2], solutions[:, solved - 1], (last - batch[k].lam) / (older - last))
 
 
 def _newtons(size: int) -> list[Newton]:

@@ -196,7 +196,8 @@ class Path:
             "largest_gap": float(self.gap.max()), "converged": bool(self.converged.all()), "complete": self.complete,
             "certificate": self.certificate,
             "dropped": int(self.dropped.size), "passes": self.passes, "rounds": self.rounds,
-            "bytes_read": self.bytes_read, "bytes_moved": self.bytes_moved, "seconds": self.seconds, "peak_bytes": self.peak_bytes, "solver": self.solver,
+            "bytes_read": self.bytes_read, "bytes_moved": self.bytes_moved,
+            "seconds": self.seconds, "peak_bytes": self.peak_bytes, "solver": self.solver,
         }  # fmt: skip
 
     def plot(self, file: str | os.PathLike[str] | None = None) -> Any:
