@@ -11,6 +11,7 @@ Read next: ``newton.py``, ``kernels/descent.py``.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +31,7 @@ _MOST = 0.7  # of the strong set: beyond this a working set saves less than it c
 _BRISK = 0.3  # share of the gap that four epochs leave while descent alone is fast enough
 _MAX_INNER = 200
 _MAX_HALVINGS = 6
+_FALL, _PATIENCE = 0.9, 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +41,22 @@ class Solved:
     b: Floats
     gap: float  # of the restricted problem, absolute
     rr: float
+
+
+@final
+class Stall:
+    """Notices that a gap no longer falls: rounding, in the end, is all that is left of it."""
+
+    def __init__(self) -> None:
+        self._best, self._since = np.inf, 0
+
+    def seen(self, gap: float) -> bool:
+        """Whether the gap has not fallen to nine tenths of its best for a while."""
+        if gap < _FALL * self._best:
+            self._best, self._since = gap, 0
+        else:
+            self._since += 1
+        return self._since >= _PATIENCE
 
 
 def solve(
@@ -65,12 +83,14 @@ def solve(
     """
     b = np.clip(b, penalty.low, penalty.high)  # a start that was extrapolated may be outside
     free = penalty.is_free()
-    best = Solved(b.copy(), np.inf, np.inf)
+    best, stall = Solved(b.copy(), np.inf, np.inf), Stall()
     for _ in range(_MAX_OUTER):
         u, rr = form.move(b)
         gap = _gap(u, rr, b, penalty, free)
         if gap < best.gap:
             best = Solved(b.copy(), gap, rr)
+        if stall.seen(gap):
+            break
         if gap <= target:
             return _polish(form, penalty, best, newton, names) if polish else best
         allowed = np.maximum(np.where(penalty.high > 0, u, 0.0), np.where(penalty.low < 0, -u, 0.0))
@@ -113,13 +133,13 @@ def _descend(
     b = b.copy()
     free = penalty.is_free()
     form.move(b)
-    last = np.inf
+    last, stall = np.inf, Stall()
     for _ in range(_MAX_INNER):
         before = b.copy()
         form.descend(penalty, b, _EPOCHS)
         u, rr = form.peek()
         gap = _gap(u, rr, b, penalty, free)
-        if gap <= target / 3 or np.array_equal(before, b):
+        if gap <= target / 3 or np.array_equal(before, b) or stall.seen(gap):
             break
         if len(b) > MAX_FACTOR and gap < _BRISK * last:
             last = gap

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from distlasso.certificate import slope_gap
 from distlasso.losses import Loss
 from distlasso.penalties import Bounds4
-from distlasso.solvers.block_coordinate import solve
+from distlasso.solvers.block_coordinate import Stall, solve
 from distlasso.solvers.newton import Newton
 from distlasso.solvers.quadratic import Quadratic
 
@@ -78,7 +78,7 @@ def solve_reweighted(
     -------
     b, intercept : float64 [S], float
     """
-    b, eta = b.copy(), held.eta(b, intercept)
+    b, eta, stall = b.copy(), held.eta(b, intercept), Stall()
     for _ in range(_MAX_STEPS):
         value = float(held.weight @ held.loss.value(held.y, eta))
         resid = held.loss.residual(held.y, eta)
@@ -91,7 +91,7 @@ def solve_reweighted(
         shift = held.correlate(weight) if held.intercept else np.zeros_like(b)
         slope = held.correlate(h * (z - ahead))
         gap = slope_gap(value, slope, b, penalty)
-        if gap <= target and abs(ahead) * scale <= 1e-3 * np.sqrt(target * scale):
+        if gap <= target and abs(ahead) * scale <= 1e-3 * np.sqrt(target * scale) or stall.seen(gap):
             break
         # eta less its weighted mean, on the columns centred by their weighted means
         fitted = eta - held.eta(np.zeros_like(b), 0.0)
