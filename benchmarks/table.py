@@ -18,7 +18,6 @@ import scipy
 from benchmarks.accuracy import FRACTIONS, MATCHED
 from benchmarks.workloads import Problem
 
-BEGIN, END = "<!-- results: begin -->", "<!-- results: end -->"
 COLUMNS = (
     "program",
     "version",
@@ -60,19 +59,22 @@ class Row:
         return self.excess <= MATCHED
 
 
+EXPLANATION = (
+    "`seconds`: the whole path on data in memory, compile time excluded (a warm-up on tiny data, first call, in the last "
+    "column). `excess`: worst relative objective excess over the best objective any program reached, "
+    f"`matched` if at most {MATCHED:g}; `worst gap`: duality gap over the null model's loss; both by one routine of this "
+    f"package, in float64, at {', '.join(f'{100 * f:.0f}' for f in FRACTIONS)} % of the path. `fastest peer`: the fastest "
+    "matched program that is not distlasso. `peak MB`: resident set of the process, data included."
+)
+
+
 def header(scale: str, seed: int, rounds: int, threads: str) -> str:
-    """Return the paragraph above the tables: when, where, how, and what the columns mean."""
+    """Return when, where and how a table was measured."""
     date = datetime.now(UTC).strftime("%Y-%m-%d")
-    lambdas = ", ".join(f"{100 * f:.0f}" for f in FRACTIONS)
     return (
         f"{date}, {_cpu()}, {os.cpu_count()} cores, Python {platform.python_version()}, NumPy {np.__version__}, "
         f"SciPy {scipy.__version__}; scale {scale}, seed {seed}, {threads} threads for every program, each fit in its own "
-        f"process, programs in turn, median of {rounds}.\n\n"
-        "`seconds`: the whole path on data in memory, compile time excluded (a warm-up on tiny data, first call, in the last "
-        "column). `excess`: worst relative objective excess over the best objective any program reached, "
-        f"`matched` if at most {MATCHED:g}; `worst gap`: duality gap over the null model's loss; both by one routine of this "
-        f"package, in float64, at {lambdas} % of the path. `fastest peer`: the fastest matched program that is not distlasso. "
-        "`peak MB`: resident set of the process, data included."
+        f"process, programs in turn, median of {rounds}."
     )
 
 
@@ -119,9 +121,11 @@ def _line(row: Row, fastest: float) -> str:
     return "| " + " | ".join(cells) + " |"
 
 
-def write_section(file: Path, report: str) -> None:
-    """Replace what stands between the result marks of `file`, or append a marked section."""
+def write_section(file: Path, name: str, report: str) -> None:
+    """Replace what stands between the marks of workload `name` in `file`, or append a marked section."""
+    begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
     text = file.read_text() if file.exists() else ""
-    before, begin, rest = text.partition(BEGIN)
-    after = rest.partition(END)[2] if begin else "\n"
-    file.write_text(f"{before}{BEGIN}\n{report}\n{END}{after}")
+    before, found, rest = text.partition(begin)
+    after = rest.partition(end)[2] if found else "\n"
+    gap = "" if found or not before else "\n"
+    file.write_text(f"{before}{gap}{begin}\n{report}\n{end}{after}")

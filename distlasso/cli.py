@@ -119,7 +119,7 @@ def fit(
     store: Annotated[str, typer.Argument(help="A store.")],
     out: Annotated[str, typer.Option(help="Where the model goes.")],
     loss: Annotated[str, typer.Option(help="squared, logistic, poisson or huber.")] = "squared",
-    solver: Annotated[str, typer.Option(help="auto or bcd.")] = "auto",
+    solver: Annotated[str, typer.Option(help="auto, bcd, admm or fista.")] = "auto",
     l1_ratio: Annotated[float, typer.Option(help="1 is the lasso, 0 is ridge.")] = 1.0,
     lambdas: Annotated[str | None, typer.Option(help="Penalty strengths, separated by commas.")] = None,
     n_lambdas: Annotated[int, typer.Option(help="Length of the geometric grid.")] = 100,

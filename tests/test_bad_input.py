@@ -36,6 +36,16 @@ CASES: list[tuple[str, Any, Any, dict[str, Any], str]] = [
     ("no columns", X[:, :0], Y, {}, "empty"),
     ("text in X", np.array([["a", "b"]] * 50), Y, {}, "expected real numbers"),
     ("complex X", X.astype(complex), Y, {}, "expected real numbers"),
+    ("complex y", X, Y.astype(complex), {}, "y has dtype complex128"),
+    ("dates as y", X, np.arange(50).astype("M8[D]"), {}, "expected real numbers"),
+    ("text as y", X, np.array(["1.5"] * 50), {}, "y is not numeric: it holds text"),
+    ("text among objects", np.array([[1.0, "2"]] * 50, dtype=object), Y, {}, "it holds text"),
+    ("a whole number beyond float64", np.array([[10**400]] * 50, dtype=object), Y, {}, "X is not numeric"),
+    ("ragged X", [[1, 2], [3]], [1, 2], {}, "X is not numeric"),
+    ("masked X", np.ma.masked_array(X, mask=np.arange(400).reshape(50, 8) == 139), Y, {}, "row 17, column 3"),
+    ("masked y", X, np.ma.masked_array(Y, mask=np.arange(50) == 9), {}, "y has nan in row 9"),
+    ("y beyond squaring", X, Y * 1e200, {}, "overflow float64"),
+    ("weights beyond sums", X, Y, {"sample_weight": np.full(50, 1e308)}, "overflow float64"),
     ("three dimensions", X[:, :, None], Y, {}, "expected rows x columns"),
     ("negative weight", X, Y, {"sample_weight": np.where(np.arange(50) == 4, -1.0, 1.0)}, "row 4"),
     ("zero weights", X, Y, {"sample_weight": np.zeros(50)}, "zero in every row"),
@@ -67,6 +77,32 @@ def test_bad_input_is_refused_in_one_line(X: Any, y: Any, options: dict[str, Any
     assert "\n" not in str(caught.value)
 
 
+def unsound(change: Any) -> Any:
+    matrix = sp.csr_array(X)
+    change(matrix)
+    return matrix
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda m: m.indices.__setitem__(3, 77), "an index is outside"),
+        (lambda m: m.indices.__setitem__(3, -2), "an index is outside"),
+        (lambda m: m.indptr.__setitem__(3, 9999), "indptr does not rise"),
+    ],
+)
+def test_sparse_indices_that_lead_out_of_the_matrix_are_never_followed(change: Any, message: str, tmp_path: Any) -> None:
+    with pytest.raises(dl.InputError, match=message):
+        dl.fit_path(unsound(change), Y)
+    with pytest.raises(dl.InputError, match=message):
+        dl.ingest((unsound(change), Y), tmp_path / "s.zarr")
+
+
+def test_numbers_of_the_other_byte_order_are_numbers() -> None:
+    swapped = dl.fit_path(X.astype(">f8"), Y.astype(">f8"), n_lambdas=5)
+    np.testing.assert_array_equal(swapped.coef.toarray(), dl.fit_path(X, Y, n_lambdas=5).coef.toarray())
+
+
 def test_a_constant_target_with_lambdas_is_the_null_model_and_a_warning() -> None:
     with pytest.warns(dl.CertificateWarning, match="constant target"):
         path = dl.fit_path(X, np.full(50, 3.5), lambdas=[1.0, 0.1])
@@ -95,8 +131,22 @@ def test_a_damaged_model_is_refused(tmp_path: Any) -> None:
     path.save(tmp_path / "m")
     with pytest.raises(dl.StoreError, match="exists already"):
         path.save(tmp_path / "m")
-    (tmp_path / "m" / "path.npz").write_bytes(b"PK")
-    with pytest.raises(dl.StoreError, match="damaged"):
-        dl.load(tmp_path / "m")
+    content = bytearray((tmp_path / "m" / "path.npz").read_bytes())
+    for broken in (content[: len(content) // 2], content[:200] + bytes([content[200] ^ 1]) + content[201:], b"PK"):
+        (tmp_path / "m" / "path.npz").write_bytes(bytes(broken))
+        with pytest.raises(dl.StoreError, match="damaged"):
+            dl.load(tmp_path / "m")
     with pytest.raises(dl.StoreError, match="no model"):
         dl.load(tmp_path / "none")
+
+
+def test_what_is_not_a_model_is_never_overwritten(tmp_path: Any) -> None:
+    path = dl.fit_path(X, Y, n_lambdas=5)
+    (tmp_path / "precious").mkdir()
+    (tmp_path / "precious" / "file").write_text("kept")
+    with pytest.raises(dl.StoreError, match="is not a model"):
+        path.save(tmp_path / "precious", overwrite=True)
+    assert (tmp_path / "precious" / "file").read_text() == "kept"
+    path.save(tmp_path / "m")
+    path.save(tmp_path / "m", overwrite=True)
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["m", "precious"]

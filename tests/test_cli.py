@@ -74,6 +74,13 @@ def bad(tmp_path: Path, table: Path) -> dict[str, tuple[list[Any], str]]:
     (tmp_path / "broken.npy").write_bytes(b"not an array")
     (tmp_path / "broken.parquet").write_bytes(b"not a table")
     (tmp_path / "broken.svm").write_text("1 1:0.5 x:y\n")
+    (tmp_path / "latin.csv").write_bytes(b"caf\xe9,y\n1,2\n3,4\n")
+    (tmp_path / "latin2.csv").write_bytes(b"a,y\ncaf\xe9,2\nb,4\n")
+    (tmp_path / "twice.csv").write_text("a,a,y\n1,2,3\n4,5,6\n")
+    (tmp_path / "link.csv").symlink_to(tmp_path / "nowhere.csv")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "list.json").write_text("[1]")
+    np.save(tmp_path / "pickle.npy", np.array([{}], dtype=object), allow_pickle=True)
     dl.ingest(tmp_path / "constant.csv", tmp_path / "constant.zarr", target="y")
     dl.ingest((np.eye(4), np.arange(4.0)), tmp_path / "fine.zarr")
     dl.ingest(np.eye(4), tmp_path / "untargeted.zarr")
@@ -104,6 +111,25 @@ def bad(tmp_path: Path, table: Path) -> dict[str, tuple[list[Any], str]]:
         "text lambda": ([*fit, "--lambdas", "a,b"], "not numbers"),
         "existing model": (["fit", tmp_path / "fine.zarr", "--out", tmp_path / "fine.zarr", "--runtime", "serial"], "exists"),
         "no model": (["predict", tmp_path / "none", tmp_path / "fine.zarr", "--out", tmp_path / "p.npy"], "no model"),
+        "no command": (["paint"], "No such command"),
+        "no argument": (["fit"], "Missing argument"),
+        "no option": ([*fit, "--colour", "red"], "No such option"),
+        "option of another kind": ([*fit, "--tol", "small"], "--tol"),
+        "memory": (["ingest", table, out, "--target", "price", "--memory", "1..2GB"], "memory='1..2GB'"),
+        "latin names": (["ingest", tmp_path / "latin.csv", out, "--target", "y"], "latin.csv is not UTF-8"),
+        "latin values": (["ingest", tmp_path / "latin2.csv", out, "--target", "y"], "'a' is not UTF-8"),
+        "broken link": (["ingest", tmp_path / "link.csv", out, "--target", "y"], "no file at"),
+        "empty folder": (["ingest", tmp_path / "folder", out, "--target", "y"], "no .parquet files"),
+        "two names alike": (["ingest", tmp_path / "twice.csv", out, "--target", "y"], "2 columns named 'a'"),
+        "pickle": (["ingest", tmp_path / "pickle.npy", out], "holds Python objects"),
+        "not a store": (["ingest", table, tmp_path / "folder", "--target", "price", "--overwrite"], "is not a store"),
+        "store as model": ([*fit[:3], tmp_path / "fine.zarr", *fit[4:], "--overwrite"], "is not a model"),
+        "a name too long": ([*fit[:3], "x" * 300, *fit[4:]], "File name too long"),
+        "a store name too long": (["inspect", "x" * 300], "File name too long"),
+        "a file as folder": ([*fit[:3], table / "m", *fit[4:]], "is not a folder"),
+        "demo in a file": (["demo", "--dir", table, "--workers", "1"], "cannot write to"),
+        "not an address": ([*fit, "--scheduler", "nonsense"], "no Dask scheduler answered at 'nonsense'"),
+        "not a scheduler file": ([*fit, "--scheduler", tmp_path / "list.json"], "list.json"),
         "scheduler": (["fit", tmp_path / "fine.zarr", "--out", out, "--scheduler", "tcp://127.0.0.1:9"], "no Dask scheduler"),
     }
 
@@ -122,7 +148,7 @@ def test_bad_input_is_one_line_exit_code_two_and_nothing_left_behind(
         lines = capsys.readouterr().err.strip().splitlines()
         assert stopped.value.code == 2, name
         assert message in lines[-1], (name, lines)
-        assert len(lines) == 1, (name, lines)
+        assert len([line for line in lines if not line.startswith("dashboard:")]) == 1, (name, lines)
         assert sorted(tmp_path.iterdir()) == before, name
 
 
@@ -156,3 +182,22 @@ def test_missing_codes_are_kept_from_a_file_to_predictions(tmp_path: Path) -> No
     assert run("fit", store, "--out", model, "--runtime", "serial", "--n-lambdas", 3).returncode == 0
     assert run("predict", model, store, "--out", out).returncode == 0
     assert np.isfinite(np.load(out)).all()
+
+
+def test_names_may_be_unicode_and_links(tmp_path: Path) -> None:
+    (tmp_path / "ünï côde.csv").write_text("é ü,数,y\n1,å,2\n3,ß,4\n5,å,1\n")
+    (tmp_path / "link.zarr").symlink_to(tmp_path / "störe ★.zarr")
+    dataset = dl.ingest(tmp_path / "ünï côde.csv", tmp_path / "link.zarr", target="y")
+    assert dataset.feature_names == ["é ü", "数=ß", "数=å"]
+    assert dl.open_dataset(tmp_path / "störe ★.zarr").fingerprint == dataset.fingerprint
+    with pytest.raises(dl.StoreError, match="exists already"):
+        dl.ingest(tmp_path / "ünï côde.csv", tmp_path / "link.zarr", target="y")
+    dl.ingest(tmp_path / "ünï côde.csv", tmp_path / "link.zarr", target="y", overwrite=True)
+    assert sorted(entry.name for entry in tmp_path.glob("*.zarr*")) == ["link.zarr", "störe ★.zarr"]
+
+
+def test_a_path_that_ended_early_says_so(table: Path, tmp_path: Path) -> None:
+    dl.ingest(table, tmp_path / "s.zarr", target="price")
+    arguments = ["fit", tmp_path / "s.zarr", "--out", tmp_path / "m", "--runtime", "serial", "--max-active", 1]
+    assert "ended early" in run(*arguments).stdout
+    assert not dl.load(tmp_path / "m").complete

@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from distlasso.data.chunks import Layout, parse_bytes, plan_layout
 from distlasso.data.dataset import Dataset, as_block
 from distlasso.data.missing import spelled
+from distlasso.data.seal import sealed
 from distlasso.data.sources import Batch, Source, open_source
 from distlasso.data.statistics import ARRAYS, SCALARS, Statistics, hstack, merge
 from distlasso.data.store import FORMAT, create_array, open_dataset, wip_path, write_names, write_statistics
@@ -323,7 +324,7 @@ class _Writer:
             write_names(self.group, self.source.feature_names)
         write_statistics(self.group, statistics, fingerprint)
         own = {"format": FORMAT, "finished": True, "fingerprint": fingerprint, "grid": self.grid}
-        self.group.attrs["distlasso"] = own
+        self.group.attrs["distlasso"] = sealed(self.folder, own)
         (self.folder / _PROGRESS).unlink(missing_ok=True)
         old = final.with_name(f"{final.name}.old")
         if final.exists():

@@ -201,7 +201,8 @@ def _open_npz(path: Path, options: Options) -> Source:
 def _reason(error: Exception) -> str:
     """NumPy's own advice for a file that it takes for a pickle is to load it unsafely."""
     text = (str(error).splitlines() or [type(error).__name__])[0]
-    return "it is damaged, or holds Python objects instead of numbers" if "pickle" in text else text
+    pickled = "pickle" in text or "Python objects" in text
+    return "it is damaged, or holds Python objects instead of numbers" if pickled else text
 
 
 def _open_svmlight(path: Path, options: Options) -> Source:

@@ -24,8 +24,9 @@ from zarr.codecs import BloscCodec, Crc32cCodec
 from distlasso.data.blocks import Block
 from distlasso.data.dataset import STORED_DTYPES, Dataset, as_block, check_rows, check_weights
 from distlasso.data.missing import Code, checked
+from distlasso.data.seal import broken_part
 from distlasso.data.statistics import ARRAYS, SCALARS, Statistics
-from distlasso.errors import InputError, StoreError
+from distlasso.errors import DistlassoError, InputError, StoreError
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -34,7 +35,7 @@ Ints = NDArray[np.int64]
 # array, so it has to hold for every handle of this process.
 zarr.config.set({"array.write_empty_chunks": True})
 
-FORMAT = 1
+FORMAT = 2
 _SPARSE = {"csr_matrix": "csr", "csc_matrix": "csc"}
 _ENTRIES = 1 << 20  # stored entries of a sparse chunk
 
@@ -62,13 +63,17 @@ def open_dataset(path: str | os.PathLike[str]) -> Dataset:
     own = attributes if isinstance(attributes, dict) else None
     if own is not None:
         _check_finished(name, own)
-    member = group.get("X")
-    if member is None:
-        raise StoreError(f"{name} has no member `X`: expected a 2-D array or an AnnData sparse group of that name")
     try:
+        if own is None and "statistics" in group:
+            raise StoreError(f"{name} is damaged: it has statistics, but not the attribute `distlasso` that belongs to them")
+        member = group.get("X")
+        if member is None:
+            raise StoreError(f"{name} has no member `X`: expected a 2-D array or an AnnData sparse group of that name")
         return _assemble(name, group, member, own)
-    except (KeyError, TypeError, IndexError) as error:
-        raise StoreError(f"{name} is damaged or not in the expected layout: {error}") from error
+    except DistlassoError:
+        raise
+    except Exception as error:  # what zarr makes of metadata that others wrote, or that are damaged, can be anything
+        raise StoreError(f"{name} is damaged or not in the expected layout: {_first_line(error)}") from error
 
 
 def open_group(name: str) -> Any:
@@ -159,6 +164,9 @@ def _check_finished(name: str, own: dict[str, Any]) -> None:
         raise StoreError(f"{name} has store format {own.get('format')!r}, this version reads format {FORMAT}")
     if not own.get("finished"):
         raise StoreError(f"{name} is not finished: run the same ingest again to continue it")
+    part = None if "://" in name else broken_part(Path(name), own)
+    if part is not None:
+        raise StoreError(f"{part} is missing or not as it was written: ingest the data again")
 
 
 def _assemble(name: str, group: Any, member: Any, own: dict[str, Any] | None) -> Dataset:

@@ -16,6 +16,7 @@ import shutil
 import tempfile
 import time
 import uuid
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -46,7 +47,9 @@ Ints = NDArray[np.int64]
 
 _CONNECT_SECONDS = 5
 _WORKERS_SECONDS = 30
+_LOOK_SECONDS = 5
 _ATTEMPTS = 3
+_GONE = "the scheduler is gone: start it again and repeat the fit"
 _CACHE_SHARE = 0.4  # of a worker's memory limit; the rest is for scratch, answers and Dask itself
 _UNLIMITED = 2 << 30
 # Retried connections stall a gather for minutes after a worker has died; frozen workers must be noticed in a minute.
@@ -207,12 +210,18 @@ class Cluster:
         tree = MergeTree(len(self._plan.bundles), lambda a, b: merge_answers(request, self._plan.axis, a, b))
         number = next(self._rounds)
         self._moved += asked(request, len(self._plan.bundles), derivative)
-        pending = self._submit(self._shares(), request, derivative, number, 0)
-        for attempt in range(1, _ATTEMPTS * 2 + 1):
-            failed = self._collect(pending, tree)
+        failed = self._shares()
+        for attempt in range(_ATTEMPTS * 2):
+            try:
+                failed = self._collect(self._submit(failed, request, derivative, number, attempt), tree)
+            except DistlassoError:
+                raise
+            except Exception as error:  # a client that has lost its scheduler can raise anything
+                if self._client.status == "running":
+                    raise
+                raise SchedulerError(_GONE) from error
             if not failed:
                 return tree.result()
-            pending = self._submit(failed, request, derivative, number, attempt)
         raise SchedulerError(
             f"bundles {[b.index for share in failed for b in share[1]][:8]} killed the workers that took them, "
             f"{_ATTEMPTS} times over: look at the workers' logs, or give them more memory"
@@ -248,8 +257,8 @@ class Cluster:
                     raise SchedulerError(f"no worker joined within {_WORKERS_SECONDS} s: start at least one") from error
             try:
                 found = self._client.scheduler_info(n_workers=-1)["workers"]
-            except (OSError, CommClosedError) as error:
-                raise SchedulerError("the scheduler is gone: start it again and repeat the fit") from error
+            except (OSError, CommClosedError, KeyError) as error:  # a closed client knows of no workers at all
+                raise SchedulerError(_GONE) from error
             if found:
                 return [address for address in sorted(found) for _ in range(found[address]["nthreads"])]
         raise SchedulerError("the cluster has no workers: start at least one")
@@ -292,10 +301,22 @@ class Cluster:
         part = request.cut(bundles[0].index, bundles[-1].index + 1)
         return Run(self._fit, str(self._store), self._identity, self._plan, bundles, part, rows, own, first)
 
+    def _finished(self, pending: dict[Any, tuple[str, tuple[Bundle, ...]]]) -> Iterator[Any]:
+        """Futures as they finish; those of a dead scheduler never do, so its life is looked at meanwhile."""
+        left = set(pending)
+        while left:
+            try:
+                for future in distributed.as_completed(list(left), loop=self._client.loop, timeout=_LOOK_SECONDS):
+                    left.discard(future)
+                    yield future
+            except TimeoutError:
+                if self._client.status not in ("running", "connecting"):
+                    raise SchedulerError(_GONE) from None
+
     def _collect(self, pending: dict[Any, tuple[str, tuple[Bundle, ...]]], tree: MergeTree) -> list[Any]:
         """Merge answers as they come in; return the shares that must be asked again."""
         again = []
-        for future in distributed.as_completed(list(pending)):
+        for future in self._finished(pending):
             try:
                 answer: Answer = future.result()
             except DistlassoError:
@@ -303,9 +324,9 @@ class Cluster:
             except (distributed.scheduler.KilledWorker, distributed.client.FutureCancelledError):
                 again.append(pending[future])
                 continue
-            except (OSError, CommClosedError) as error:
+            except (OSError, CommClosedError):
                 if self._client.status != "running":
-                    raise SchedulerError("the scheduler is gone: start it again and repeat the fit") from error
+                    raise
                 again.append(pending[future])
                 continue
             if answer.lacks_rows:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 import subprocess
 import sys
@@ -139,14 +140,22 @@ def test_a_damaged_sparse_chunk_is_named_by_its_path(damage: str, tmp_path: Path
 
 
 def test_a_truncated_array_is_refused(tmp_path: Path) -> None:
-    dl.ingest((X, Y), tmp_path / "a.zarr")
-    zarr.open_group(tmp_path / "a.zarr", mode="r+")["y"].resize((200,))  # type: ignore[union-attr]
-    with pytest.raises(dl.StoreError, match=r"y has shape \(200,\) for 300 rows"):
-        dl.open_dataset(tmp_path / "a.zarr")
-    dl.ingest((sp.csr_array(X * (X > 1)), Y), tmp_path / "b.zarr")
-    zarr.open_group(tmp_path / "b.zarr", mode="r+")["X/data"].resize((10,))  # type: ignore[union-attr]
-    with pytest.raises(dl.StoreError, match="truncated"):
-        dl.open_dataset(tmp_path / "b.zarr")
+    """By its seal in a store of distlasso, by what does not fit together in a store of another program."""
+    for matrix, member, size, message in (
+        (X, "y", 200, r"y has shape \(200,\) for 300 rows"),
+        (sp.csr_array(X * (X > 1)), "X/data", 10, "truncated"),
+    ):
+        store = tmp_path / "s.zarr"
+        dl.ingest((matrix, Y), store, overwrite=True)
+        group = zarr.open_group(store, mode="r+")
+        group[member].resize((size,))  # type: ignore[union-attr]
+        with pytest.raises(dl.StoreError, match=f"{member}/zarr.json is missing or not as it was written"):
+            dl.open_dataset(store)
+        del group["statistics"]
+        del group.attrs["distlasso"]
+        with pytest.raises(dl.StoreError, match=message):
+            dl.open_dataset(store)
+        shutil.rmtree(store)
 
 
 def test_what_is_not_a_store_is_refused(tmp_path: Path) -> None:
@@ -268,3 +277,44 @@ def test_a_full_disk_is_a_clear_error_and_no_store(tmp_path: Path, monkeypatch: 
     assert dl.ingest((X, Y), tmp_path / "a.zarr", chunks=(50, 20)).shape == (300, 20)
 
 
+def every_file(root: Path) -> list[Path]:
+    return sorted(file for file in root.rglob("*") if file.is_file())
+
+
+@pytest.mark.parametrize("kind", ["int8", "csr"])
+def test_damage_to_any_file_of_a_store_is_an_error_that_names_it(kind: str, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    X, y = rng.integers(0, 3, (30, 6)), rng.standard_normal(30)
+    matrix = X.astype(np.int8) if kind == "int8" else sp.csr_array(X.astype(np.float64))
+    dl.ingest((matrix, y), tmp_path / "s.zarr", weight=rng.uniform(1, 2, 30))
+
+    def use() -> None:
+        dl.fit_path(dl.open_dataset(tmp_path / "s.zarr"), n_lambdas=3, runtime="serial")
+
+    use()
+    for file in every_file(tmp_path / "s.zarr"):
+        content = file.read_bytes()
+        flips = [bytearray(content) for _ in range(3)]
+        for flipped in flips:
+            flipped[rng.integers(len(content))] ^= 1 << rng.integers(7)
+        for damaged in (None, b"", content[:-1], content + b"x", *flips):
+            file.unlink() if damaged is None else file.write_bytes(damaged)
+            with pytest.raises(dl.StoreError) as caught:
+                use()
+            assert "\n" not in str(caught.value)
+            file.write_bytes(content)
+    use()
+
+
+def test_a_map_of_narrow_integers_is_widened_a_piece_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from distlasso.data import array_source
+
+    np.save(tmp_path / "x.npy", np.arange(6000, dtype=np.int32).reshape(1000, 6) % 17)
+    cast: list[int] = []
+    monkeypatch.setattr(array_source, "to_matrix", None, raising=False)
+    source = array_source.from_arrays(np.load(tmp_path / "x.npy", mmap_mode="r"), None, array_source.Options())
+    for batch in source.batches(4800):
+        cast.append(batch.X.shape[0])
+        assert batch.X.dtype == np.float64
+    assert sum(cast) == 1000
+    assert max(cast) <= 100

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -97,6 +100,57 @@ def test_an_unreachable_scheduler_is_an_error_after_seconds() -> None:
     with pytest.raises(dl.SchedulerError, match="no Dask scheduler answered"):
         dl.Cluster(address="tcp://127.0.0.1:9")
     assert time.monotonic() - started < 20
+
+
+def test_what_is_no_scheduler_is_told_from_one_within_seconds() -> None:
+    mute = socket.create_server(("127.0.0.1", 0))
+    with mute, pytest.raises(dl.SchedulerError, match="not that of the dashboard"):
+        dl.Cluster(address=f"tcp://127.0.0.1:{mute.getsockname()[1]}")
+
+
+@pytest.fixture
+def elsewhere(tmp_path: Path) -> Any:
+    """A scheduler and a worker in processes of their own; yields the scheduler's process and file."""
+    file = tmp_path / "scheduler.json"
+    start = [sys.executable, "-m"]
+    quiet: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    scheduler = subprocess.Popen(
+        [*start, "distributed.cli.dask_scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard",
+         "--scheduler-file", str(file)], **quiet)  # fmt: skip
+    worker = subprocess.Popen(
+        [*start, "distributed.cli.dask_worker", "--scheduler-file", str(file), "--no-dashboard", "--nthreads", "1",
+         "--death-timeout", "30"], **quiet)  # fmt: skip
+    while not file.exists():
+        assert scheduler.poll() is None
+        time.sleep(0.05)
+    yield scheduler, file
+    for process in (worker, scheduler):
+        process.kill()
+        process.wait()
+
+
+def test_a_cluster_that_exists_is_used_by_its_scheduler_file_and_its_death_ends_the_fit(wide: dl.Dataset, elsewhere: Any) -> None:
+    scheduler, file = elsewhere
+    dataset = wide.with_target(wide.y)
+    with dl.Cluster(address=str(file)) as cluster:
+        same_bits(dl.fit_path(dataset, runtime=cluster, **OPTIONS), dl.fit_path(dataset, runtime="serial", **OPTIONS))
+
+        def kill(event: Any) -> None:
+            if isinstance(event, PassFinished):
+                scheduler.kill()
+
+        with pytest.raises(dl.SchedulerError, match="the scheduler is gone"):
+            dl.fit_path(dataset, runtime=cluster, on_event=kill, **OPTIONS)
+
+
+def test_a_cluster_without_workers_is_an_error(wide: dl.Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("distlasso.runtime.cluster._WORKERS_SECONDS", 1)
+    with (
+        distributed.LocalCluster(n_workers=0, dashboard_address="127.0.0.1:0") as running,
+        dl.Cluster(address=running.scheduler_address) as cluster,
+        pytest.raises(dl.SchedulerError, match="no worker joined"),
+    ):
+        dl.fit_path(wide, runtime=cluster)
 
 
 def test_a_scheduler_file_that_is_not_there_is_named(tmp_path: Path) -> None:
