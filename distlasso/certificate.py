@@ -67,15 +67,20 @@ def fenchel_gap(value: float, dual: float, u: Floats, b: Floats, penalty: Bounds
     return max(min(gap, objective), 0.0) if np.isfinite(gap) else objective
 
 
-def slope_gap(value: float, u: Floats, b: Floats, penalty: Bounds4) -> float:
-    """Gap as the slope alone tells it, to first order in 1 - t; exact for squared loss. For deciding when to stop."""
+def slope_gap(value: float, u: Floats, b: Floats, penalty: Bounds4, fall: float = 0.0) -> float:
+    """Gap as the slope alone tells it, to first order in 1 - t; exact for squared loss. For deciding when to stop.
+
+    ``fall`` is how fast the dual value of the loss falls as the residual is shortened, where that is known: it is ``u'b``
+    if the loss bends everywhere, and more where it runs straight and many residuals are alike, as with Huber loss.
+    """
     free = penalty.is_free()
     charge = float(np.sum(np.abs(u[free]) * (1.0 + np.abs(b[free]))))
     u = np.where(free, 0.0, u)
     t = feasible_scale(u, penalty)
     conjugate = float(np.sum(penalty.conjugate(t * u)))
     objective = value + penalty.value(b)
-    return min(objective - value - t * float(u @ b) + conjugate + (1.0 - t) ** 2 * value + charge, objective)
+    straight = (1.0 - t) * max(fall - float(u @ b), 0.0)
+    return min(objective - value - t * float(u @ b) + conjugate + straight + (1.0 - t) ** 2 * value + charge, objective)
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from distlasso.certificate import slope_gap
 from distlasso.coordinator.problem import Task
 from distlasso.coordinator.rounds import Rounds
 from distlasso.penalties import AtLambda, Bounds4
-from distlasso.queries import Look, Value
+from distlasso.queries import Dual, Look, Value
 from distlasso.solvers.consensus_admm import Track, balanced, scaled, start
 from distlasso.solvers.local_step import Frame, LocalSlope, LocalStep
 
@@ -27,6 +27,7 @@ Ints = NDArray[np.int64]
 
 _MAX_ROUNDS = 1000
 _CHECK = 10  # rounds between looks at rho, and at where the Hessian was taken
+_SHORTER = 1e-2  # share by which residuals are shortened to see how fast the dual value falls
 _NOBODY: Ints = np.empty(0, dtype=np.int64)
 
 
@@ -104,11 +105,13 @@ class _Batch:
         level = np.array([track.z[-1] if self._rounds.intercept else 0.0 for track in tracks])
         told = np.ascontiguousarray(np.stack([track.dual for track in tracks], axis=2))
         query = LocalStep(self._frame, self._rho, self._reference)
-        value, local = self._rounds.ask([Value(), query], b, level, told=told)
+        shorter = Dual(np.full(level.size, 1.0 - _SHORTER))
+        value, local, dual = self._rounds.ask([Value(), query, shorter], b, level, told=told)
         slope = local.slope.sum(axis=0)
+        fall = (value + np.sum(slope * np.stack([track.z for track in tracks], axis=1), axis=0) - dual) / _SHORTER
         arrived = []
         for i, k in enumerate(self.moving):
-            gap = self._gap(k, float(value[i]), slope[:, i], b[:, i], target)
+            gap = self._gap(k, float(value[i]), slope[:, i], b[:, i], target, float(fall[i]))
             if gap < self._gaps[k]:
                 self._gaps[k], self.b[:, k], self.intercept[k] = gap, b[:, i], level[i]
             if gap <= target:
@@ -133,11 +136,11 @@ class _Batch:
         b = self._tracks[k].z[: self._frame.scale.size] / self._frame.scale
         return np.clip(b, penalty.low, penalty.high)
 
-    def _gap(self, k: int, value: float, slope: Floats, b: Floats, target: float) -> float:
+    def _gap(self, k: int, value: float, slope: Floats, b: Floats, target: float, fall: float) -> float:
         """Gap at the consensus; infinite while the intercept is not where a refit would leave it."""
         columns = self._frame.scale.size
         if not np.isfinite(slope).all():
             return np.inf
         if self._rounds.intercept and abs(float(slope[-1])) > 1e-3 * np.sqrt(target * self._curvature):
             return np.inf
-        return slope_gap(value, slope[:columns] * self._frame.scale, b, self._penalties[k])
+        return slope_gap(value, slope[:columns] * self._frame.scale, b, self._penalties[k], fall)
