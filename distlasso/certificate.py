@@ -69,7 +69,7 @@ def fenchel_gap(value: float, dual: float, u: Floats, b: Floats, penalty: Bounds
 
 def slope_gap(value: float, u: Floats, b: Floats, penalty: Bounds4) -> float:
     """Gap as the slope alone tells it, to first order in 1 - t; exact for squared loss. For deciding when to stop."""
-    free = penalty.is_free()
+    free = penalty.is_free() & ~penalty.is_pressed(u, b)
     charge = float(np.sum(np.abs(u[free]) * (1.0 + np.abs(b[free]))))
     u = np.where(free, 0.0, u)
     t = feasible_scale(u, penalty)

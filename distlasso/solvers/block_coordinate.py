@@ -99,9 +99,10 @@ def _polish(form: Quadratic, penalty: Bounds4, found: Solved, newton: Newton, na
 
 
 def _gap(u: Floats, rr: float, b: Floats, penalty: Bounds4, free: NDArray[np.bool_]) -> float:
-    """Restricted gap; the leftover gradient of free columns is charged at face value."""
+    """Restricted gap; the leftover gradient of free columns that no bound holds is charged at face value."""
     if not free.any():
         return duality_gap(rr, u, b, penalty)[0]
+    free = free & ~penalty.is_pressed(u, b)
     charge = float(np.sum(np.abs(u[free]) * (1.0 + np.abs(b[free]))))
     return duality_gap(rr, np.where(free, 0.0, u), b, penalty)[0] + charge
 
@@ -136,6 +137,8 @@ def _solve_support(
     """Newton step on the support: signs that flip become zeros; halved until the objective falls."""
     inside = (b > penalty.low) & (b < penalty.high)
     support = np.flatnonzero(inside & ((b != 0) | penalty.is_free()))
+    if support.size == 0:
+        return
     own, mine = penalty.take(support), b[support]
     slope = u[support] - own.l1 * np.sign(mine) - own.l2 * mine
     before, length = 0.5 * rr + penalty.value(b), 1.0
