@@ -35,6 +35,7 @@ _REFITS = 60
 _CLOSE = 1e-3  # Newton decrement, relative to the root of the loss, below which one more step squares it
 _EXACT = 1e-8
 _LEAST = 1e-14  # gap relative to D0 that is still worth asking for
+_HUGE = 1e30  # mean loss beyond which second-order sums overflow float32
 _CHARGE = 0.05  # of tol: what the slope left in the unpenalised part may add to a gap
 
 
@@ -239,6 +240,11 @@ class General:
         level = null_intercept(task.exchange.loss, task.y, task.weight, task.offset) if task.space.intercept else 0.0
         b, intercept = self._refit(self._b[:, None], np.array([level]), 0, close=_EXACT)
         null = float(intercept[0]), float(self._evaluation.look(b, intercept).value[0])
+        if not null[1] < _HUGE:
+            raise InputError(
+                f"the loss of the null model is {null[1]:.1e} a row, beyond {_HUGE:.0e}: y or offset is out of scale, or an "
+                "intercept is missing"
+            )
         if task.free.size:
             b, intercept = self._refit(b, intercept, task.free.size, close=_EXACT)
         self._b, self._intercept = b[:, 0], float(intercept[0])

@@ -66,6 +66,7 @@ def solve(
     b = np.clip(b, penalty.low, penalty.high)  # a start that was extrapolated may be outside
     free = penalty.is_free()
     best = Solved(b.copy(), np.inf, np.inf)
+    start = 0.5 * form.move(b)[1] + penalty.value(b)
     for _ in range(_MAX_OUTER):
         u, rr = form.move(b)
         gap = _gap(u, rr, b, penalty, free)
@@ -79,11 +80,19 @@ def solve(
             break
         if work.size > _MOST * b.size:
             work = np.arange(b.size)
-        found = _descend(form.restrict(work), penalty.take(work), b[work], target, newton, names[work])
+        part = form.restrict(work)
+        found = _descend(part, penalty.take(work), b[work], target, newton, names[work])
         if np.array_equal(found, b[work]):
             break
         b[work] = found
+        if _sunk(part, penalty.take(work), found, start):
+            return Solved(b, np.inf, rr)
     return best
+
+
+def _sunk(form: Quadratic, penalty: Bounds4, b: Floats, start: float) -> bool:
+    """Whether the objective is so far below zero that the quadratic cannot be a loss, only a bad model of one."""
+    return 0.5 * form.rr() + penalty.value(b) < -start
 
 
 def _polish(form: Quadratic, penalty: Bounds4, found: Solved, newton: Newton, names: Ints) -> Solved:
@@ -113,14 +122,14 @@ def _descend(
     """Descend on a working set until its own gap is a third of the target."""
     b = b.copy()
     free = penalty.is_free()
-    form.move(b)
-    last = np.inf
+    _, rr = form.move(b)
+    last, start = np.inf, 0.5 * rr + penalty.value(b)
     for _ in range(_MAX_INNER):
         before = b.copy()
         form.descend(penalty, b, _EPOCHS)
         u, rr = form.peek()
         gap = _gap(u, rr, b, penalty, free)
-        if gap <= target / 3 or np.array_equal(before, b):
+        if gap <= target / 3 or np.array_equal(before, b) or _sunk(form, penalty, b, abs(start)):
             break
         if len(b) > MAX_FACTOR and gap < _BRISK * last:
             last = gap
