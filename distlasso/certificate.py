@@ -73,7 +73,7 @@ def slope_gap(value: float, u: Floats, b: Floats, penalty: Bounds4, fall: float 
     ``fall`` is how fast the dual value of the loss falls as the residual is shortened, where that is known: it is ``u'b``
     if the loss bends everywhere, and more where it runs straight and many residuals are alike, as with Huber loss.
     """
-    free = penalty.is_free()
+    free = penalty.is_free() & ~penalty.is_pressed(u, b)
     charge = float(np.sum(np.abs(u[free]) * (1.0 + np.abs(b[free]))))
     u = np.where(free, 0.0, u)
     t = feasible_scale(u, penalty)

@@ -20,7 +20,7 @@ from distlasso.errors import InputError
 
 Floats = NDArray[np.float64]
 
-_FAR = 600.0  # e^600 times any weight and any column is still a number: beyond it a rate is held, and a step refused
+_FAR = 300.0  # e^300, even squared, is still a number: beyond it a rate is held, and a step refused
 
 _BEND = 1e-3  # curvature of a row, relative to its slope, below which a Newton step would leap into the blue
 

@@ -49,8 +49,12 @@ class Bounds4(NamedTuple):
         return np.where(excess == 0.0, 0.0, np.where(np.isinf(best), np.inf, value))
 
     def is_free(self) -> NDArray[np.bool_]:
-        """Which coefficients carry no penalty and no bound at all."""
-        return np.asarray((self.l1 == 0) & (self.l2 == 0) & np.isinf(self.low) & np.isinf(self.high))
+        """Which coefficients carry no penalty; they may have bounds."""
+        return np.asarray((self.l1 == 0) & (self.l2 == 0))
+
+    def is_pressed(self, u: Floats, b: Floats) -> NDArray[np.bool_]:
+        """Which coefficients are at a bound that the gradient ``u`` presses them against."""
+        return np.asarray(((b <= self.low) & (u <= 0)) | ((b >= self.high) & (u >= 0)))
 
 
 @final

@@ -333,8 +333,9 @@ def answer(band: Band, request: Request, shift: Floats, first_column: int, own: 
     total: list[object] = []
     for _, blocks, rows in band.bands():
         tiles = Tiles(blocks, shifts, first_column + bounds, own or Own())
-        step = _row_step(tiles, rows, request)
-        partials = [query.ask(tiles, step, request.loss) for query in request.queries]
+        with np.errstate(over="ignore", invalid="ignore"):  # a trial step that overflows is refused by its value
+            step = _row_step(tiles, rows, request)
+            partials = [query.ask(tiles, step, request.loss) for query in request.queries]
         total = (
             [q.merge(a, b, 0) for q, a, b in zip(request.queries, total, partials, strict=True)]
             if total

@@ -35,6 +35,7 @@ _REFITS = 60
 _CLOSE = 1e-3  # Newton decrement, relative to the root of the loss, below which one more step squares it
 _EXACT = 1e-8
 _LEAST = 1e-14  # gap relative to D0 that is still worth asking for
+_HUGE = 1e30  # mean loss beyond which second-order sums overflow float32
 _CHARGE = 0.05  # of tol: what the slope left in the unpenalised part may add to a gap
 
 
@@ -127,6 +128,7 @@ class General:
         self._proposals: dict[AtLambda, tuple[Floats, float]] = {}
         self._batch: tuple[Floats, Floats] = (np.empty((0, 0)), np.empty(0))
         self._b, self._intercept = np.zeros(task.free.size), 0.0
+        self._own = task.penalty.at(1.0).take(task.free)
         self._level, self._d0 = self._null()
 
     @property
@@ -182,13 +184,14 @@ class General:
         for _ in range(_REFITS):
             b, intercept = self._refit(b, intercept, task.free.size, close=_CLOSE)
             value, slope, total = self._look_at(batch, b, intercept)
-            charge = self._charge(b, intercept, slope, total)
+            left = np.abs(np.where(self._pressed(b, slope[task.free]), 0.0, slope[task.free]))
+            charge = self._charge(b, intercept, left, total)
             if (charge <= _CHARGE * task.tol * self.d0).all():
                 break
         u = np.zeros_like(slope)
         u[task.keep] = slope[task.keep]
         penalties = [at.take(task.keep) for at in batch]
-        u[task.free] = 0.0  # what is left of it is in the charge
+        u[task.free] = np.where(left > 0.0, 0.0, u[task.free])  # what is left is in the charge
         scale = np.array([feasible_scale(u[task.keep, k], penalty) for k, penalty in enumerate(penalties)])
         dual = self._evaluation.dual(b, intercept, scale)
         gaps, strength = np.empty(len(batch)), np.empty_like(u)
@@ -217,16 +220,19 @@ class General:
         slope[self.columns] = point.gradient
         return point.value, slope, point.total
 
-    def _charge(self, b: Floats, intercept: Floats, slope: Floats, total: Floats) -> Floats:
+    def _pressed(self, b: Floats, slope: Floats) -> NDArray[np.bool_]:
+        """Which unpenalised coefficients a bound holds where they are, [f, L]."""
+        models = range(b.shape[1])
+        return np.stack([self._own.is_pressed(slope[:, k], b[: slope.shape[0], k]) for k in models], axis=1)
+
+    def _charge(self, b: Floats, intercept: Floats, left: Floats, total: Floats) -> Floats:
         """What the bound loses because the unpenalised part has a slope left, [L].
 
         The dual value at a slope s is a bound less s x, x the coefficient at the optimum: |s| (1 + 2 |x|) covers every
         optimum whose x is no more than twice as far from 0 as here, plus one; s is near rounding.
         """
-        free = self._task.free
-        left = np.abs(slope[free]) * (1.0 + 2.0 * np.abs(b[: free.size]))
         level = np.abs(total) * (1.0 + 2.0 * np.abs(intercept)) if self._task.space.intercept else 0.0
-        return np.asarray(left.sum(axis=0) + level)
+        return np.asarray(np.sum(left * (1.0 + 2.0 * np.abs(b[: len(left)])), axis=0) + level)
 
     def _null(self) -> tuple[float, float]:
         """Fit offset and intercept, then the unpenalised columns too; return intercept and loss of the former."""
@@ -234,6 +240,11 @@ class General:
         level = null_intercept(task.exchange.loss, task.y, task.weight, task.offset) if task.space.intercept else 0.0
         b, intercept = self._refit(self._b[:, None], np.array([level]), 0, close=_EXACT)
         null = float(intercept[0]), float(self._evaluation.look(b, intercept).value[0])
+        if not null[1] < _HUGE:
+            raise InputError(
+                f"the loss of the null model is {null[1]:.1e} a row, beyond {_HUGE:.0e}: y or offset is out of scale, or an "
+                "intercept is missing"
+            )
         if task.free.size:
             b, intercept = self._refit(b, intercept, task.free.size, close=_EXACT)
         self._b, self._intercept = b[:, 0], float(intercept[0])
@@ -249,7 +260,10 @@ class General:
         InputError
             If the unpenalised part has no finite optimum.
         """
-        own = np.append(np.arange(free), [self._task.free.size] * self._task.space.intercept).astype(np.int64)
+        level = [self._task.free.size] * self._task.space.intercept
+        own = np.append(np.arange(free), level).astype(np.int64)
+        low, high = (np.append(ends[:free], [end] * len(level))
+                     for ends, end in ((self._own.low, -np.inf), (self._own.high, np.inf)))  # fmt: skip
         if own.size == 0:
             return b, intercept
         x = np.concatenate([b[:free], intercept[None, :]] if self._task.space.intercept else [b[:free]]).T
@@ -258,15 +272,18 @@ class General:
             found = self._evaluation.look(b, intercept)
             score, information = found.score[:, own], found.information[:, own[:, None], own]
             scale = np.sqrt(np.maximum(np.einsum("kii->ki", information), 1e-300))
+            held = ((x <= low) & (score <= 0)) | ((x >= high) & (score >= 0))
             rose = ~(found.value <= value * (1.0 + 1e-12) + 1e-300)
-            near = np.max(np.abs(score) / scale, axis=1) <= close * np.sqrt(np.maximum(found.value, 0.0)) + 1e-15
+            size = np.max(np.where(held, 0.0, np.abs(score) / scale), axis=1)
+            near = size <= close * np.sqrt(np.maximum(found.value, 0.0)) + 1e-15
             for k in range(len(x)):
                 if rose[k]:
                     step[k] *= 0.5
                     x[k] -= step[k]
                 else:
-                    step[k] = np.linalg.lstsq(information[k], score[k], rcond=1e-14)[0]
-                    x[k] += step[k]
+                    step[k] = _newton_step(information[k], score[k], scale[k], (x[k] - low, high - x[k]))
+                    step[k] *= _room(x[k], step[k], low, high)
+                    x[k] = np.clip(x[k] + step[k], low, high)
             value = np.where(rose, value, found.value)
             b[:free] = x[:, :free].T
             intercept = x[:, free].copy() if self._task.space.intercept else intercept
@@ -276,3 +293,24 @@ class General:
             "the unpenalised part of the model has no finite optimum: its columns separate the classes, or leave some rows "
             "without an event; penalise them"
         )
+
+
+def _newton_step(information: Floats, score: Floats, scale: Floats, room: tuple[Floats, Floats]) -> Floats:
+    """Newton step of the coordinates that bounds leave free; columns may be collinear and of any scale."""
+    below, above = room
+    held = ((below <= 0) & (score <= 0)) | ((above <= 0) & (score >= 0))
+    while True:
+        step, at = np.zeros_like(score), np.flatnonzero(~held)
+        unit = information[np.ix_(at, at)] / np.outer(scale[at], scale[at])
+        step[at] = np.linalg.lstsq(unit, score[at] / scale[at], rcond=1e-14)[0] / scale[at]
+        leaves = ((below <= 0) & (step < 0)) | ((above <= 0) & (step > 0))
+        if not leaves.any():
+            return step
+        held |= leaves
+
+
+def _room(x: Floats, step: Floats, low: Floats, high: Floats) -> float:
+    """Largest share of a step, at most 1, that stays within bounds."""
+    end = np.where(step > 0, high, low)
+    tight = (step != 0) & np.isfinite(end)
+    return float(np.min((end[tight] - x[tight]) / step[tight], initial=1.0))

@@ -33,7 +33,7 @@ class Task:
     space: Space
     penalty: ElasticNet
     keep: Ints  # columns of the problem: not constant, not excluded
-    free: Ints  # of these, the unpenalised ones, ascending
+    free: Ints  # of these, the unpenalised ones, with bounds or without, ascending
     exchange: Exchange
     y: Floats  # [n], as the loss wants it
     weight: Floats  # [n], sums to 1

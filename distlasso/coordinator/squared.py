@@ -76,7 +76,12 @@ class Squared:
         u = np.zeros_like(task.space.g0)
         u[task.keep] = task.space.g0[task.keep]
         if self._free is not None:
-            u, _, _ = project(u, task.space.yy, self._free)
+            b = np.zeros(task.free.size)
+            form = GramForm(np.ascontiguousarray(self._free.cross[task.free]), u[task.free], task.space.yy)
+            own, names = task.penalty.at(1.0).take(task.free), np.arange(task.free.size)
+            b = solve(form, own, b, target=1e-14 * self.d0, newton=Newton(b.size), names=names).b
+            u -= self._free.cross @ b
+            u[task.free] = 0.0
         return u
 
     def admit(self, columns: Ints) -> None:
@@ -173,13 +178,28 @@ class Squared:
     def _certify_one(self, at: AtLambda, b: Floats, u: Floats, rr: float) -> tuple[float, Floats, float]:
         """Gap relative to D0, strength of every column, and rr; refits unpenalised columns of b in place."""
         task, columns = self._task, self._held().columns
+        charge = 0.0
         if self._free is not None:
-            u, rr, step = project(u, rr, self._free)
-            b[np.isin(columns, self._free.columns)] += step
+            own = np.isin(columns, self._free.columns)
+            u, rr, b[own], charge = self._refit(self._free, u, rr, b[own])
         full = np.zeros_like(u)
         full[columns] = b
         gap, _ = duality_gap(rr, u[task.keep], full[task.keep], at.take(task.keep))
-        return gap / self.d0, at.penalty.strength(u), rr
+        return (gap + charge) / self.d0, at.penalty.strength(u), rr
+
+    def _refit(self, free: Free, u: Floats, rr: float, b: Floats) -> tuple[Floats, float, Floats, float]:
+        """Refit the unpenalised columns that no bound holds; what cannot be made exact is charged to the gap."""
+        own = self._task.penalty.at(1.0).take(free.columns)
+        moving = ~own.is_pressed(u[free.columns], b)
+        moved, left, step = project(u, rr, Free(free.columns[moving], free.cross[:, moving]))
+        there = b.copy()
+        there[moving] += step
+        if ((there >= own.low) & (there <= own.high)).all():
+            u, rr, b = moved, left, there
+        slope = np.where(own.is_pressed(u[free.columns], b), 0.0, np.abs(u[free.columns]))
+        u = u.copy()
+        u[free.columns[slope > 0.0]] = 0.0
+        return u, rr, b, float(slope @ (1.0 + 2.0 * np.abs(b)))
 
     def _sweep(self) -> GradientPartial:
         """One pass over everything at the solutions of the batch."""

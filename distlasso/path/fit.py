@@ -154,7 +154,8 @@ def fit_path(
     n, p = dataset.shape
     sparse = dataset.encoding != "dense"
     place = _runtime(runtime, client)
-    with threadpool_limits(1, "blas"):
+    # A trial step that overflows is refused by its value; the user need not hear of it.
+    with threadpool_limits(1, "blas"), np.errstate(over="ignore", invalid="ignore"):
         try:
             dataset = place.place(dataset)
             projection = project(dataset)

@@ -84,6 +84,7 @@ def solve(
     b = np.clip(b, penalty.low, penalty.high)  # a start that was extrapolated may be outside
     free = penalty.is_free()
     best, stall = Solved(b.copy(), np.inf, np.inf), Stall()
+    start = 0.5 * form.move(b)[1] + penalty.value(b)
     for _ in range(_MAX_OUTER):
         u, rr = form.move(b)
         gap = _gap(u, rr, b, penalty, free)
@@ -99,11 +100,19 @@ def solve(
             break
         if work.size > _MOST * b.size:
             work = np.arange(b.size)
-        found = _descend(form.restrict(work), penalty.take(work), b[work], target, newton, names[work])
+        part = form.restrict(work)
+        found = _descend(part, penalty.take(work), b[work], target, newton, names[work])
         if np.array_equal(found, b[work]):
             break
         b[work] = found
+        if _sunk(part, penalty.take(work), found, start):
+            return Solved(b, np.inf, rr)
     return best
+
+
+def _sunk(form: Quadratic, penalty: Bounds4, b: Floats, start: float) -> bool:
+    """Whether the objective is so far below zero that the quadratic cannot be a loss, only a bad model of one."""
+    return 0.5 * form.rr() + penalty.value(b) < -start
 
 
 def _polish(form: Quadratic, penalty: Bounds4, found: Solved, newton: Newton, names: Ints) -> Solved:
@@ -119,9 +128,10 @@ def _polish(form: Quadratic, penalty: Bounds4, found: Solved, newton: Newton, na
 
 
 def _gap(u: Floats, rr: float, b: Floats, penalty: Bounds4, free: NDArray[np.bool_]) -> float:
-    """Restricted gap; the leftover gradient of free columns is charged at face value."""
+    """Restricted gap; the leftover gradient of free columns that no bound holds is charged at face value."""
     if not free.any():
         return duality_gap(rr, u, b, penalty)[0]
+    free = free & ~penalty.is_pressed(u, b)
     charge = float(np.sum(np.abs(u[free]) * (1.0 + np.abs(b[free]))))
     return duality_gap(rr, np.where(free, 0.0, u), b, penalty)[0] + charge
 
@@ -132,14 +142,14 @@ def _descend(
     """Descend on a working set until its own gap is a third of the target."""
     b = b.copy()
     free = penalty.is_free()
-    form.move(b)
-    last, stall = np.inf, Stall()
+    _, rr = form.move(b)
+    last, stall, start = np.inf, Stall(), 0.5 * rr + penalty.value(b)
     for _ in range(_MAX_INNER):
         before = b.copy()
         form.descend(penalty, b, _EPOCHS)
         u, rr = form.peek()
         gap = _gap(u, rr, b, penalty, free)
-        if gap <= target / 3 or np.array_equal(before, b) or stall.seen(gap):
+        if gap <= target / 3 or np.array_equal(before, b) or stall.seen(gap) or _sunk(form, penalty, b, abs(start)):
             break
         if len(b) > MAX_FACTOR and gap < _BRISK * last:
             last = gap
@@ -156,6 +166,8 @@ def _solve_support(
     """Newton step on the support: signs that flip become zeros; halved until the objective falls."""
     inside = (b > penalty.low) & (b < penalty.high)
     support = np.flatnonzero(inside & ((b != 0) | penalty.is_free()))
+    if support.size == 0:
+        return
     own, mine = penalty.take(support), b[support]
     slope = u[support] - own.l1 * np.sign(mine) - own.l2 * mine
     before, length = 0.5 * rr + penalty.value(b), 1.0

@@ -40,6 +40,11 @@ class _Products:
         self._names = np.empty(0, dtype=np.int64)
         self._room: Singles = np.empty((0, 0), dtype=np.float32, order="F")
 
+    def clear(self) -> None:
+        """Hold nothing."""
+        self._position[self._names] = -1
+        self._names = np.empty(0, dtype=np.int64)
+
     def hold(self, form: Quadratic, support: Ints, names: Ints) -> None:
         """Have the products of a support; only those with new columns are computed."""
         new = self._position[names] < 0
@@ -94,6 +99,10 @@ class Newton:
         self._factor: Singles | None = None
         self._stale = True
         self._products = _Products(size)
+
+    def reweight(self) -> None:
+        """Forms from now on have another Hessian: products are of no use, an old factor still preconditions."""
+        self._products.clear()
 
     def step(
         self, form: Quadratic, support: Ints, names: Ints, b: Floats, l2: Floats, slope: Floats, enough: Floats

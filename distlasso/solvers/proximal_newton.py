@@ -160,8 +160,6 @@ class ProximalNewton:
             b[flipped, k] = 0.0
         wanted = next((k for k, (track, _) in enumerate(trials) if track is renew), None)
         point, hessians = smooth.at(b, intercept, () if wanted is None else (wanted,))
-        for hessian in hessians:
-            self._keep(trials[wanted or 0][0].lam, hessian)
         worst, longest = None, _PATIENCE
         for track in moving:
             own = [k for k, (other, _) in enumerate(trials) if other is track]
@@ -169,6 +167,8 @@ class ProximalNewton:
             left = np.log(max(track.gap * rate / target, 1.0)) / -np.log(rate)
             if left > longest:
                 worst, longest = track, left
+        if wanted is not None and np.array_equal(trials[wanted][0].b, b[:, wanted]):  # not where a step was refused
+            self._keep(trials[wanted][0].lam, hessians[0])
         return worst
 
     def _keep(self, lam: float, hessian: Curvature) -> None:

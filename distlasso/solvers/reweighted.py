@@ -97,6 +97,7 @@ def solve_reweighted(
         fitted = eta - held.eta(np.zeros_like(b), 0.0)
         y = (z - ahead) + (fitted - float(weight @ fitted) if held.intercept else fitted)
         form = held.least_squares(weight, y, shift)
+        newton.reweight()
         model = Bounds4(penalty.l1 / scale, penalty.l2 / scale, penalty.low, penalty.high)
         aim = max(0.1 * target, 1e-3 * gap) / scale
         found = solve(form, model, b, target=aim, newton=newton, names=names).b

@@ -88,9 +88,24 @@ class Truth:
         self.low, self.high = np.broadcast_to(low, p).astype(float), np.broadcast_to(high, p).astype(float)
         self.X = self.X - mean if fit_intercept else self.X
         self.mean = mean if fit_intercept else np.zeros(p, dtype=Long)
-        level = self._newton(np.ones((self.y.size, int(fit_intercept)), dtype=Long), self.o)
-        self.null = level
-        self.d0 = self.loss(level)
+        self.null = self.o + (self._level() if fit_intercept else 0)
+        self.d0 = self.loss(self.null)
+
+    def _level(self) -> Any:
+        """The intercept of the null model, by bisection."""
+
+        def slope(level: Any) -> Any:
+            return self.w @ self.formulas.resid(self.y, self.o + level)
+
+        low, high = Long(-1), Long(1)
+        while slope(low) < 0:
+            low *= 2
+        while slope(high) > 0:
+            high *= 2
+        for _ in range(100):
+            middle = (low + high) / 2
+            low, high = (middle, high) if slope(middle) > 0 else (low, middle)
+        return (low + high) / 2
 
     def loss(self, eta: Array) -> Any:
         return self.w @ self.formulas.value(self.y, eta)
