@@ -25,24 +25,35 @@ if TYPE_CHECKING:
     from distlasso.losses import Huber
     from distlasso.path.fit import fit_path
     from distlasso.path.result import Path, load
+    from distlasso.path.schedules import MCP, SCAD, Adaptive, PruneRefine, Relaxed, Stage, Thresholded
+    from distlasso.priors import Gaussian, Laplace
     from distlasso.runtime.cluster import Cluster
 
 __version__ = "0.1.0"
 
 # Loaded when first used: reading an error class or the version must not cost the import of numba or Dask.
 _HOMES = {
+    "Adaptive": "path.schedules",
     "CertificateWarning": "errors",
     "Cluster": "runtime.cluster",
     "Dataset": "data.dataset",
     "DistlassoError": "errors",
     "ElasticNet": "estimators",
+    "Gaussian": "priors",
     "Huber": "losses",
     "InputError": "errors",
+    "Laplace": "priors",
     "Lasso": "estimators",
+    "MCP": "path.schedules",
     "Path": "path.result",
+    "PruneRefine": "path.schedules",
+    "Relaxed": "path.schedules",
     "ResourceError": "errors",
+    "SCAD": "path.schedules",
     "SchedulerError": "errors",
+    "Stage": "path.schedules",
     "StoreError": "errors",
+    "Thresholded": "path.schedules",
     "fit_path": "path.fit",
     "ingest": "data.ingest",
     "load": "path.result",
@@ -50,18 +61,27 @@ _HOMES = {
 }
 
 __all__ = [
+    "Adaptive",
     "CertificateWarning",
     "Cluster",
     "Dataset",
     "DistlassoError",
     "ElasticNet",
+    "Gaussian",
     "Huber",
     "InputError",
+    "Laplace",
     "Lasso",
+    "MCP",
     "Path",
+    "PruneRefine",
+    "Relaxed",
     "ResourceError",
+    "SCAD",
     "SchedulerError",
+    "Stage",
     "StoreError",
+    "Thresholded",
     "fit_path",
     "ingest",
     "load",

@@ -139,6 +139,10 @@ class Squared:
             gaps[k], strength[:, k], rr[k] = self._certify_one(at, solutions[:, k], gradients[:, k], rr[k])
         return Certified(strong.columns, solutions, space.y_centre + mean, gaps, 0.5 * rr, strength)
 
+    def value(self, b: Floats, intercept: float) -> float:
+        """Half the mean squared residual at the best intercept."""
+        return 0.5 * self._held().form.move(b)[1]
+
     def accept(self, certified: Certified, count: int) -> None:
         """Keep the last accepted coefficients as the next warm start."""
         if count:
