@@ -25,27 +25,38 @@ if TYPE_CHECKING:
     from distlasso.losses import Huber
     from distlasso.path.fit import fit_path
     from distlasso.path.result import Path, load
+    from distlasso.path.schedules import MCP, SCAD, Adaptive, PruneRefine, Relaxed, Stage, Thresholded
+    from distlasso.priors import Gaussian, Laplace
     from distlasso.runtime.cluster import Cluster
 
 __version__ = "0.1.0"
 
 # Loaded when first used: reading an error class or the version must not cost the import of numba or Dask.
 _HOMES = {
+    "Adaptive": "path.schedules",
     "CertificateWarning": "errors",
     "Cluster": "runtime.cluster",
     "Dataset": "data.dataset",
     "DistlassoError": "errors",
     "ElasticNet": "estimators",
+    "Gaussian": "priors",
     "Huber": "losses",
     "HuberLasso": "estimators",
     "InputError": "errors",
+    "Laplace": "priors",
     "Lasso": "estimators",
     "LogisticRegression": "estimators",
+    "MCP": "path.schedules",
     "Path": "path.result",
     "PoissonRegressor": "estimators",
+    "PruneRefine": "path.schedules",
+    "Relaxed": "path.schedules",
     "ResourceError": "errors",
+    "SCAD": "path.schedules",
     "SchedulerError": "errors",
+    "Stage": "path.schedules",
     "StoreError": "errors",
+    "Thresholded": "path.schedules",
     "fit_path": "path.fit",
     "ingest": "data.ingest",
     "load": "path.result",
@@ -53,21 +64,30 @@ _HOMES = {
 }
 
 __all__ = [
+    "Adaptive",
     "CertificateWarning",
     "Cluster",
     "Dataset",
     "DistlassoError",
     "ElasticNet",
+    "Gaussian",
     "Huber",
     "HuberLasso",
     "InputError",
+    "Laplace",
     "Lasso",
     "LogisticRegression",
+    "MCP",
     "Path",
     "PoissonRegressor",
+    "PruneRefine",
+    "Relaxed",
     "ResourceError",
+    "SCAD",
     "SchedulerError",
+    "Stage",
     "StoreError",
+    "Thresholded",
     "fit_path",
     "ingest",
     "load",

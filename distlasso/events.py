@@ -71,6 +71,18 @@ class BatchVerified(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class StageVerified(Event):
+    """A schedule has fitted some lambdas again, each certified."""
+
+    stage: int
+    """Fits at these lambdas after the first."""
+    n_lambdas: int
+    """Lambdas that were fitted."""
+    gap: float
+    """The largest gap among them."""
+
+
+@dataclass(frozen=True, slots=True)
 class FitFinished(Event):
     """The path is complete, or was stopped with a certified prefix."""
 

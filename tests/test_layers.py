@@ -26,7 +26,7 @@ LAYERS = [
     ["queries"],
     ["data"],
     ["kernels"],
-    ["losses", "penalties"],
+    ["losses", "penalties", "priors"],
     ["events", "errors"],
 ]
 RANK = {name: depth for depth, names in enumerate(LAYERS) for name in names}

@@ -204,6 +204,10 @@ class General:
         self._proposals = {at: (b[:, k], float(intercept[k])) for k, at in enumerate(batch)}
         return Certified(columns, b, intercept, gaps, value, strength)
 
+    def value(self, b: Floats, intercept: float) -> float:
+        """Mean loss."""
+        return float(self._evaluation.look(b[:, None], np.array([intercept])).value[0])
+
     def accept(self, certified: Certified, count: int) -> None:
         """Start from the last of the accepted solutions next time."""
         if count:

@@ -93,5 +93,8 @@ class Problem(Protocol):
     def certify(self, batch: Sequence[AtLambda]) -> Certified:
         """Verify the batch that was solved last, over all columns that may be nonzero."""
 
+    def value(self, b: Floats, intercept: float) -> float:
+        """Mean loss, above its minimum, of coefficients [|S|] on the strong set."""
+
     def accept(self, certified: Certified, count: int) -> None:
         """Start from the last of ``count`` accepted solutions next time."""

@@ -145,6 +145,10 @@ class Squared:
         value = 0.5 * np.maximum(rr, 0.0)
         return Certified(strong.columns, solutions, space.y_centre + mean, gaps, value, strength)
 
+    def value(self, b: Floats, intercept: float) -> float:
+        """Half the mean squared residual at the best intercept."""
+        return 0.5 * self._held().form.move(b)[1]
+
     def accept(self, certified: Certified, count: int) -> None:
         """Keep the last accepted coefficients as the next warm start."""
         if count:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -28,10 +28,14 @@ from distlasso.data.statistics import Statistics
 from distlasso.errors import CertificateWarning, InputError, ResourceError
 from distlasso.events import FitFinished, FitStarted, Listener, ignore
 from distlasso.losses import Loss, as_loss
+from distlasso.path.history import no_records
 from distlasso.path.memory import peak_bytes, resident_bytes
 from distlasso.path.plan import Projection, project
 from distlasso.path.result import Path
+from distlasso.path.schedules import Schedule, UnknownNoise, as_schedule
+from distlasso.path.stages import MAX_STAGES, Stages
 from distlasso.penalties import ElasticNet
+from distlasso.priors import Gaussian, Laplace, Prior, describe, noise_variance
 from distlasso.queries import Moments
 from distlasso.runtime.local import RowSpace, Runtime, serial, threads
 from distlasso.runtime.plan import plan_bundles
@@ -53,8 +57,10 @@ def fit_path(
     *,
     loss: str | Loss = "squared",
     l1_ratio: float = 1.0,
+    prior: Prior | None = None,
     penalty_factors: Any = None,
     bounds: tuple[Any, Any] | None = None,
+    schedule: Any = None,
     lambdas: Any = None,
     n_lambdas: int = 100,
     lambda_min_ratio: float | None = None,
@@ -90,10 +96,15 @@ def fit_path(
         or Huber's with ``dl.Huber(delta)``.
     l1_ratio : float
         ``a`` in [0, 1]: 1 is the lasso, 0 is ridge.
+    prior : Laplace or Gaussian, optional
+        Prior on the coefficients, instead of ``l1_ratio`` and ``lambdas``: one solution, at the lambda that it implies.
     penalty_factors : float [p], optional
         ``v_j >= 0``, taken as given: 0 is unpenalised, inf is excluded. (glmnet rescales them to sum to p.)
     bounds : (low, high), optional
         Bounds on coefficients on the original scale, scalars or [p], ``low <= 0 <= high``.
+    schedule : MCP, SCAD, Adaptive, Relaxed, Thresholded, PruneRefine or callable, optional
+        Further fits at every lambda, under penalties that depend on the last solution; a callable takes the last
+        ``Stage`` and returns ``stage.then(weights, ...)`` or None.
     lambdas : float [k], optional
         Penalty strengths; sorted descending, duplicates removed. Overrides the grid below.
     n_lambdas : int
@@ -148,6 +159,9 @@ def fit_path(
     listener = on_event or ignore
     chosen = as_loss(loss)
     _check_options(l1_ratio, tol, solver, n_lambdas, lambda_min_ratio)
+    _check_prior(prior, chosen.name, {"lambdas": lambdas, "lambda_min_ratio": lambda_min_ratio, "schedule": schedule,
+                                      "l1_ratio": None if l1_ratio == 1.0 else l1_ratio})  # fmt: skip
+    penalties = as_schedule(schedule)
     dataset = _dataset(data, y, sample_weight, offset)
     limits = _limits(started, max_active, time_limit)
     grid = _Grid(_explicit(lambdas), n_lambdas, lambda_min_ratio)
@@ -172,11 +186,12 @@ def fit_path(
                            missing_value=dataset.missing_value)  # fmt: skip
             exchange.shift, exchange.imputation = space.shift, space.imputation
             planned = resident_bytes() + projection.coordinator_bytes + place.tiles_at_once() * projection.tile_bytes
-            n_lambdas = grid.n_lambdas if grid.lambdas is None else grid.lambdas.size
+            n_lambdas = 1 if prior is not None else grid.n_lambdas if grid.lambdas is None else grid.lambdas.size
             listener(FitStarted(n, p, n_lambdas, form.reason, planned))
             return _fit(dataset, space, grid, exchange, form, rows, by_columns, started,
                         l1_ratio=l1_ratio, factors=penalty_factors, bounds=bounds, standardize=standardize,
-                        tol=tol, listener=listener, limits=limits, solver=solver)  # fmt: skip
+                        tol=tol, listener=listener, limits=limits, solver=solver, prior=prior, schedule=penalties,
+                        total=total)  # fmt: skip
         finally:
             place.close()
 
@@ -213,15 +228,21 @@ def _fit(
     dataset: Dataset, space: Space, grid: _Grid, exchange: Exchange, form: Form, rows: RowSpace,
     by_columns: bool, started: float, *, l1_ratio: float, factors: Any, bounds: tuple[Any, Any] | None,
     standardize: bool, tol: float, listener: Listener, limits: drive.Limits, solver: str,
+    prior: Prior | None, schedule: Schedule | None, total: float,
 ) -> Path:  # fmt: skip
     n, p = dataset.shape
-    loss = exchange.loss
+    loss, variance = exchange.loss, None
+    if prior is not None:
+        variance, l1_ratio = noise_variance(prior, loss.name), prior.l1_ratio
+        schedule = UnknownNoise(prior) if variance is None else None
+        grid = _Grid(None if variance is None else np.array([prior.lam(variance, total)]), 1, None)
     penalty, excluded = _penalty(p, space, l1_ratio, factors, bounds, standardize)
     keep = np.flatnonzero(~space.constant & ~excluded)
     free = keep[penalty.at(1.0).take(keep).is_free()]
     task = Task(space, penalty, keep, free, exchange, rows.y, rows.weight, rows.offset,
                 dataset.encoding != "dense", by_columns, tol)  # fmt: skip
     problem, reason = build(task, form, solver)
+    stages, counts = None, np.zeros(0, dtype=np.int64)
     if _is_degenerate(problem, space):
         if grid.lambdas is None:
             raise InputError("constant target: every coefficient is 0 at any lambda; pass explicit `lambdas` for that model")
@@ -230,12 +251,23 @@ def _fit(
         certificate = "constant target"
         lambdas = grid.lambdas
     else:
-        lam_max = float(np.max(penalty.strength(problem.null_gradient())[keep], initial=0.0))
+        lam_max = _largest(penalty, problem, keep)
+        if schedule is not None:
+            stages = Stages(task, problem, schedule, weight=total, listener=listener)
+            whole = form.kind == "gram" and loss.quadratic  # the Gram of all columns serves every fit
+            stages.begin(lambda: problem if whole else build(task, form, solver)[0], lam_max)
+            task = replace(task, penalty=stages.penalty)
+            lam_max = _largest(stages.penalty, problem, keep)
+            if variance is None and prior is not None:
+                grid = _Grid(np.array([stages.strength]), 1, None)
         lambdas = grid.lambdas if grid.lambdas is not None else _geometric(grid, lam_max, n, p)
         solutions = drive.fit(task, problem, lambdas, lam_max, listener, limits)
-        certificate = problem.certificate
         if not solutions.gap:
             raise ResourceError(f"{solutions.ended} before the first lambda was certified: allow more")
+        certificate = problem.certificate
+        if stages is not None and prior is None:
+            counts = stages.follow(solutions, lambdas, limits)
+            certificate = stages.certificate
     gap, asked = np.array(solutions.gap), lambdas.size
     converged = gap <= tol
     if not converged.all():
@@ -244,6 +276,16 @@ def _fit(
             f"{int((~converged).sum())} of {gap.size} solutions stopped above tol={tol:g} (largest gap {worst:.2e})",
             CertificateWarning, stacklevel=4,
         )  # fmt: skip
+    if stages is not None and stages.unsettled:
+        warnings.warn(
+            f"schedule={schedule!r} was stopped after {MAX_STAGES} fits at {stages.unsettled} of {gap.size} lambdas, "
+            "before it settled", CertificateWarning, stacklevel=4,
+        )  # fmt: skip
+    stated = ""
+    if prior is not None:
+        lam = float(lambdas[0])
+        estimated = lam / prior.lam(1.0, total)
+        stated = describe(prior, lam, estimated if variance is None else variance, estimated=variance is None)
     seconds = time.perf_counter() - started
     listener(FitFinished(gap.size, exchange.passes, exchange.rounds, seconds, solutions.ended or "complete"))
     value = np.array(solutions.value)
@@ -255,8 +297,16 @@ def _fit(
         feature_names=dataset.feature_names, passes=exchange.passes, rounds=exchange.rounds,
         bytes_read=exchange.runtime.bytes_read(), bytes_moved=exchange.runtime.bytes_moved(), seconds=seconds,
         peak_bytes=peak_bytes(), loss=loss.name, l1_ratio=l1_ratio, standardize=standardize, tol=tol, solver=reason,
-        complete=gap.size == asked, null_deviance=problem.d0, imputation=space.imputation,
+        complete=gap.size == asked, null_deviance=problem.d0, imputation=space.imputation, prior=stated,
+        schedule="" if schedule is None or prior is not None else repr(schedule),
+        stages=counts if counts.size else np.zeros(gap.size, dtype=np.int64),
+        history=stages.history(gap.size) if stages is not None and prior is None else no_records(),
     )  # fmt: skip
+
+
+def _largest(penalty: ElasticNet, problem: Problem, keep: Ints) -> float:
+    """Lambda at which the first coefficient comes in."""
+    return float(np.max(penalty.strength(problem.null_gradient())[keep], initial=0.0))
 
 
 def _is_degenerate(problem: Problem, space: Space) -> bool:
@@ -298,6 +348,17 @@ def _check_options(l1_ratio: float, tol: float, solver: str, n_lambdas: int, rat
         raise InputError(f"n_lambdas={n_lambdas} is not a positive whole number")
     if ratio is not None and not 0.0 < ratio < 1.0:
         raise InputError(f"lambda_min_ratio={ratio} is outside (0, 1)")
+
+
+def _check_prior(prior: Prior | None, loss: str, rest: Mapping[str, Any]) -> None:
+    if prior is None:
+        return
+    if not isinstance(prior, Laplace | Gaussian):
+        raise InputError(f"prior={prior!r} is not a prior: use dl.Laplace(scale) or dl.Gaussian(scale)")
+    for name, value in rest.items():
+        if value is not None:
+            raise InputError(f"prior and {name} were both given: a prior implies its own penalty, leave {name} out")
+    noise_variance(prior, loss)
 
 
 def _explicit(lambdas: Any) -> Floats | None:

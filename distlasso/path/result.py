@@ -10,7 +10,7 @@ import os
 import shutil
 import zipfile
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path as FilePath
 from typing import Any, final
 
@@ -22,6 +22,7 @@ from distlasso.data.dataset import Dataset
 from distlasso.data.missing import Imputation, spelled
 from distlasso.errors import InputError, StoreError
 from distlasso.losses import LOSSES
+from distlasso.path.history import no_records
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -69,6 +70,13 @@ class Path:
         Half the null deviance per weight, D0: what gaps are relative to.
     imputation : Imputation or None
         What ``predict`` puts where a value is missing, the means of the fit; None where it saw no missing values.
+    prior, schedule : str
+        The prior and the lambda it implied; the schedule. Empty where there was none.
+    stages : int64 [k]
+        Fits at each lambda after the first, by the schedule.
+    history : record array
+        What the schedule did: ``lambda`` (index; -1 before the path), ``stage``, ``feature``, ``event`` ("entered",
+        "pruned", "returned") and ``why`` ("path", "excluded", "heavier penalty", "lighter penalty", "other features").
     """
 
     lambdas: Floats
@@ -94,6 +102,10 @@ class Path:
     complete: bool
     null_deviance: float
     imputation: Imputation | None = None
+    prior: str = ""
+    schedule: str = ""
+    stages: Ints = field(default_factory=lambda: np.empty(0, np.int64))
+    history: NDArray[np.void] = field(default_factory=no_records)
 
     @property
     def n_active(self) -> Ints:
@@ -207,10 +219,10 @@ class Path:
         return plot_path(self, file)
 
 
-_ARRAYS = ("lambdas", "intercept", "gap", "deviance_ratio", "converged", "dropped")
+_ARRAYS = ("lambdas", "intercept", "gap", "deviance_ratio", "converged", "dropped", "stages", "history")
 _SCALARS = (
     "certificate", "passes", "rounds", "bytes_read", "bytes_moved", "seconds", "peak_bytes", "loss", "l1_ratio",
-    "standardize", "tol", "solver", "complete", "null_deviance",
+    "standardize", "tol", "solver", "complete", "null_deviance", "prior", "schedule",
 )  # fmt: skip
 
 

@@ -91,7 +91,7 @@ def solve_reweighted(
         shift = held.correlate(weight) if held.intercept else np.zeros_like(b)
         slope = held.correlate(h * (z - ahead))
         gap = slope_gap(value, slope, b, penalty)
-        if gap <= target and abs(ahead) * scale <= 1e-3 * np.sqrt(target * scale) or stall.seen(gap):
+        if (gap <= target and abs(ahead) * scale <= 1e-3 * np.sqrt(target * scale)) or stall.seen(gap):
             break
         # eta less its weighted mean, on the columns centred by their weighted means
         fitted = eta - held.eta(np.zeros_like(b), 0.0)

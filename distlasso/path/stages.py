@@ -1,0 +1,299 @@
+"""Runs a schedule: fits before the path, then at every lambda one fit after the other until the schedule ends.
+
+All lambdas of a batch are fitted again together, so that one verification serves them; the Gram or the strong columns of
+the path serve every stage. Each fit is certified. Read next: ``schedules.py`` (what a schedule is),
+``../coordinator/refit.py`` (how a stage is fitted).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from distlasso.coordinator import drive
+from distlasso.coordinator.problem import Problem, Task
+from distlasso.coordinator.refit import Solution, refit
+from distlasso.errors import InputError
+from distlasso.events import Listener, StageVerified
+from distlasso.path.history import History, Trail
+from distlasso.path.schedules import Schedule, Stage, Step
+from distlasso.penalties import AtLambda, ElasticNet
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+MAX_STAGES = 100
+_CELLS = 2**23  # columns times lambdas of a batch: what its penalties and slopes may take
+_REACH = 10.0  # size of a standardised coefficient without penalty, in units of the null deviation, that is never met
+_WIDER = 100.0
+_WIDENINGS = 3
+
+
+@dataclass(slots=True)
+class _Track:
+    """One lambda on its way through the stages."""
+
+    k: int
+    stage: Stage
+    first: Solution
+    last: Solution
+    trail: Trail
+    step: Step | None = None  # the last fit's
+
+
+@final
+class Stages:
+    """A schedule at work on one problem.
+
+    Parameters
+    ----------
+    task, problem : Task, Problem
+        The path's.
+    schedule : Schedule
+        What to fit.
+    weight : float
+        Total weight of the rows.
+    listener : Listener
+        Receives events.
+    """
+
+    def __init__(self, task: Task, problem: Problem, schedule: Schedule, *, weight: float, listener: Listener) -> None:
+        self._task, self._problem, self._schedule = task, problem, schedule
+        self._weight, self._listener = weight, listener
+        self._history = History()
+        sd = np.where(task.space.constant, 1.0, task.space.sd)
+        self._unit = np.sqrt(2.0 * problem.d0) / sd
+        self.penalty = task.penalty  # of the path
+        self.strength = 0.0  # of the last fit before the path
+        self.unsettled = 0  # lambdas at which the schedule did not end
+        self._mixed = False
+
+    def begin(self, own: Callable[[], Problem], lam: float) -> None:
+        """Fits before the path, on a problem of their own; sets the penalty of the path.
+
+        Parameters
+        ----------
+        own : callable
+            Makes that problem, so that the path's does not hold what only these fits need.
+        lam : float
+            Where the path would begin without a schedule.
+        """
+        p = self._task.space.sd.size
+        last = Solution(np.empty(0, np.int64), np.empty(0), self._problem.null_intercept, 0.0, self._problem.d0)
+        stage, trail = self._first(lam, last), Trail(last.support, last.support, np.zeros(p))
+        problem: Problem | None = None
+        while True:
+            step = self._schedule.begin(stage)
+            weights = self._weights(step)
+            if step.lam is None:
+                break
+            if stage.number == MAX_STAGES:
+                raise InputError(f"schedule={self._schedule!r} does not settle before the path: after {MAX_STAGES} fits")
+            problem = problem or own()
+            (last,) = self._fit(problem, [(stage, step)], [last])
+            trail = self._history.refitted(-1, stage.number, trail, last.support, self._charge(stage, step))
+            stage = self._after(stage, step, last)
+        self.strength = stage.strength
+        if np.any(weights != 1.0) or step.l1_ratio is not None:
+            self.penalty = self._penalty(step, weights, _REACH)
+
+    def follow(self, solutions: drive.Solutions, lambdas: Floats, limits: drive.Limits) -> Ints:
+        """Fit every lambda of a path again, in place; returns the number of fits after the first, [k].
+
+        Where a limit is met, only the lambdas whose schedule has ended are left.
+        """
+        counts, p = np.zeros(len(solutions.gap), dtype=np.int64), self._task.space.sd.size
+        self._history.along_path([np.sort(row.indices).astype(np.int64) for row in solutions.coef])
+        size = max(1, min(self._problem.most, _CELLS // p))
+        for first in range(0, counts.size, size):
+            chosen = range(first, min(first + size, counts.size))
+            try:
+                tracks = self._run([self._track(solutions, lambdas, k) for k in chosen])
+            except KeyboardInterrupt:
+                solutions.ended = "interrupted"
+            else:
+                for track in tracks:
+                    _put(solutions, track, p)
+                    counts[track.k] = track.stage.number
+                solutions.ended = solutions.ended or (limits.passed(solutions) if chosen.stop < counts.size else "")
+            if solutions.ended:
+                done = first if solutions.ended == "interrupted" else chosen.stop
+                if done == 0:
+                    raise KeyboardInterrupt
+                while len(solutions.gap) > done:
+                    solutions.drop_last()
+                break
+        return counts[: len(solutions.gap)]
+
+    @property
+    def certificate(self) -> str:
+        """What the gaps are of."""
+        mixed = ", whose solution is then mixed with the first" if self._mixed else ""
+        return f"{self._problem.certificate}; gap of the last convex problem at each lambda{mixed}"
+
+    def history(self, count: int) -> NDArray[np.void]:
+        """Records of the first ``count`` lambdas."""
+        return self._history.array(count)
+
+    def _run(self, tracks: list[_Track]) -> list[_Track]:
+        """Fit a batch of lambdas until the schedule ends at each of them."""
+        moving = tracks
+        for number in range(1, MAX_STAGES + 1):
+            asked = [(track, self._next(track)) for track in moving]
+            steps = [(track, step) for track, step in asked if step is not None]
+            for track, step in steps:
+                if step.share is not None:
+                    track.last = self._mix(track, step.share)
+                    track.stage = self._after(track.stage, step, track.last)
+            pairs = [(track, step) for track, step in steps if step.share is None]
+            if pairs:
+                self._advance(pairs)
+                self._listener(StageVerified(number, len(pairs), max(track.last.gap for track, _ in pairs)))
+            # A stage that stopped above tol ends its lambda, and its gap says so.
+            moving = [track for track, _ in steps if track.last.gap <= self._task.tol]
+            if not moving:
+                return tracks
+        self.unsettled += len(moving)
+        return tracks
+
+    def _next(self, track: _Track) -> Step | None:
+        """What the schedule wants; where that is nothing, the last fit once more over all columns, if it left any out."""
+        step = self._schedule.next(track.stage)
+        if step is None and track.step is not None and track.step.provisional:
+            return replace(track.step, provisional=False) if self._outside().any() else None
+        return step
+
+    def _outside(self) -> NDArray[np.bool_]:
+        """Columns of the problem that were never admitted, [p]."""
+        outside = np.zeros(self._task.space.sd.size, dtype=np.bool_)
+        outside[self._task.keep] = True
+        outside[self._problem.columns] = False
+        return outside
+
+    def _advance(self, pairs: list[tuple[_Track, Step]]) -> None:
+        wanted = [(track.stage, step) for track, step in pairs]
+        found = self._fit(self._problem, wanted, [track.last for track, _ in pairs])
+        for (track, step), last in zip(pairs, found, strict=True):
+            charge = self._charge(track.stage, step)
+            track.step, track.last, track.stage = step, last, self._after(track.stage, step, last)
+            track.trail = self._history.refitted(track.k, track.stage.number, track.trail, last.support, charge)
+
+    def _fit(self, problem: Problem, wanted: list[tuple[Stage, Step]], starts: list[Solution]) -> list[Solution]:
+        """Fit one step at each of some stages; boxes that a solution touches are widened."""
+        reach = _REACH
+        batch = [self._at(*pair, reach) for pair in wanted]
+        found = refit(self._task, problem, batch, starts)
+        for _ in range(_WIDENINGS):
+            tight = [k for k, at in enumerate(batch) if self._touches(at, found[k], reach)]
+            if not tight:
+                return found
+            reach *= _WIDER
+            again = [self._at(*wanted[k], reach) for k in tight]
+            for k, at, solution in zip(tight, again, refit(self._task, problem, again, [found[k] for k in tight]), strict=True):
+                batch[k], found[k] = at, solution
+        for k, at in enumerate(batch):
+            if self._touches(at, found[k], reach):
+                found[k] = replace(found[k], gap=np.inf)  # what has no penalty has no optimum either
+        return found
+
+    def _touches(self, at: AtLambda, solution: Solution, reach: float) -> bool:
+        """Whether a coefficient without penalty comes near its box."""
+        own, base, size = solution.support, self._task.penalty, 0.5 * reach * self._unit
+        low = (at.penalty.low[own] > base.low[own]) & (solution.b < -size[own])
+        high = (at.penalty.high[own] < base.high[own]) & (solution.b > size[own])
+        return bool((low | high).any())
+
+    def _at(self, stage: Stage, step: Step, reach: float) -> AtLambda:
+        weights = self._weights(step)
+        if step.provisional:
+            weights = np.where(self._outside(), np.inf, weights)
+        lam = stage.lam if step.lam is None else step.lam
+        if lam > 0:
+            return AtLambda(self._penalty(step, weights, reach), lam)
+        bare = np.where(np.isinf(weights), np.inf, 0.0)
+        return AtLambda(self._penalty(replace(step, l1_ratio=1.0), bare, reach), stage.lam)
+
+    def _penalty(self, step: Step, weights: Floats, reach: float) -> ElasticNet:
+        base = self._task.penalty
+        l1_ratio = base.l1_ratio if step.l1_ratio is None else step.l1_ratio
+        return base.reweighted(weights, l1_ratio, reach * self._unit)
+
+    def _weights(self, step: Step) -> Floats:
+        """Weights of a step as [p], or why they cannot be used."""
+        p = self._task.space.sd.size
+        weights = np.asarray(step.weights, dtype=np.float64)
+        if weights.shape not in ((), (p,)):
+            raise InputError(f"schedule={self._schedule!r} gave weights of shape {weights.shape}, expected ({p},)")
+        if not (weights >= 0).all():
+            raise InputError(f"schedule={self._schedule!r} gave weights that are negative or NaN")
+        if step.lam is not None and not (np.isfinite(step.lam) and step.lam >= 0):
+            raise InputError(f"schedule={self._schedule!r} gave lam={step.lam}, expected a number that is not negative")
+        return np.broadcast_to(weights, (p,))
+
+    def _first(self, lam: float, solution: Solution) -> Stage:
+        """What the schedule is shown before any fit of its own."""
+        penalty = self.penalty
+        ones = np.ones(penalty.factors.size)
+        weights = ones if penalty.weights is None else penalty.weights
+        weights = np.where(_shut(penalty), np.inf, weights)
+        return Stage(
+            0, lam, lam, self._scaled(solution), weights, lam * self._task.penalty.l1_ratio * penalty.factors, solution.value,
+            self._ratio(solution), self._task.y.size, self._weight, self._task.exchange.loss.name, self._task.tol,
+        )  # fmt: skip
+
+    def _after(self, stage: Stage, step: Step, solution: Solution) -> Stage:
+        """What it is shown next."""
+        lam = stage.lam if step.lam is None else step.lam
+        if step.share is not None:
+            lam = stage.strength
+        return replace(stage, number=stage.number + 1, strength=lam, b=self._scaled(solution),
+                       weights=self._weights(step), value=solution.value,
+                       deviance_ratio=self._ratio(solution), before=replace(stage, before=None))  # fmt: skip
+
+    def _track(self, solutions: drive.Solutions, lambdas: Floats, k: int) -> _Track:
+        row = solutions.coef[k]
+        order = np.argsort(row.indices)
+        last = Solution(row.indices[order].astype(np.int64), row.data[order], solutions.intercept[k],
+                        solutions.gap[k], solutions.value[k])  # fmt: skip
+        stage = self._first(float(lambdas[k]), last)
+        trail = Trail(last.support, last.support, self._charge(stage, Step(stage.weights)))
+        return _Track(k, stage, last, last, trail)
+
+    def _charge(self, stage: Stage, step: Step) -> Floats:
+        """L1 penalty of a fit on each column, inf where it is excluded."""
+        base, weights = self._task.penalty, self._weights(step)
+        lam = stage.lam if step.lam is None else step.lam
+        l1_ratio = base.l1_ratio if step.l1_ratio is None else step.l1_ratio
+        excluded = np.isinf(weights)
+        return np.where(excluded, np.inf, lam * l1_ratio * base.factors * base.scale * np.where(excluded, 0.0, weights))
+
+    def _ratio(self, solution: Solution) -> float:
+        return 1.0 - solution.value / self._problem.d0
+
+    def _scaled(self, solution: Solution) -> Floats:
+        return solution.dense(self._task.space.sd.size) * self._task.penalty.scale
+
+    def _mix(self, track: _Track, share: float) -> Solution:
+        """Share of the first solution and rest of the last; the gap stays that of the last fit."""
+        self._mixed, p = True, self._task.space.sd.size
+        b = share * track.first.dense(p) + (1.0 - share) * track.last.dense(p)
+        intercept = share * track.first.intercept + (1.0 - share) * track.last.intercept
+        centred = intercept + float(self._task.space.centre @ b)
+        value = self._problem.value(b[self._problem.columns], centred)
+        support = np.flatnonzero(b)
+        return Solution(support, b[support], intercept, track.last.gap, value)
+
+
+def _shut(penalty: ElasticNet) -> NDArray[np.bool_]:
+    return np.asarray((penalty.low == 0) & (penalty.high == 0))
+
+
+def _put(solutions: drive.Solutions, track: _Track, p: int) -> None:
+    solutions.coef[track.k] = track.last.row(p)
+    solutions.intercept[track.k] = track.last.intercept
+    solutions.gap[track.k] = track.last.gap
+    solutions.value[track.k] = track.last.value
