@@ -321,8 +321,8 @@ def _names(array: Any, p: int, strict: bool) -> list[str]:
 
 def _statistics(group: Any, p: int, fingerprint: str) -> Statistics | None:
     own = group.get("statistics")
-    if own is None or own.attrs.get("fingerprint") != fingerprint or any(name not in own for name in ARRAYS):
-        return None  # of other data, or of an earlier version: a fit takes them afresh
+    if own is None or own.attrs.get("fingerprint") != fingerprint:
+        return None  # of other data: a fit takes them afresh
     arrays: dict[str, Any] = {name: read_array(own[name], (slice(None),), strict=True) for name in ARRAYS}
     if any(values.shape != (p,) for values in arrays.values()):
         raise StoreError(f"{own.store_path}: statistics of another number of columns than X has")

@@ -75,14 +75,6 @@ def test_what_means_missing_is_part_of_the_identity(tmp_path: Path) -> None:
     assert plain.missing_value is None
 
 
-def test_statistics_of_an_earlier_layout_are_taken_afresh(tmp_path: Path) -> None:
-    ds = dl.ingest((CODES, Y), tmp_path / "a.zarr")
-    del zarr.open_group(tmp_path / "a.zarr", mode="r+")["statistics/present"]
-    again = dl.open_dataset(tmp_path / "a.zarr")
-    assert again.statistics is None
-    np.testing.assert_array_equal(dl.fit_path(again, n_lambdas=3).gap, dl.fit_path(ds, n_lambdas=3).gap)
-
-
 @pytest.mark.parametrize(
     ("source", "options", "message"),
     [
