@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from distlasso.coordinator.active_set import MAX_BATCH
 from distlasso.coordinator.consensus import Consensus
 from distlasso.coordinator.first_order import FirstOrder
 from distlasso.coordinator.form import Form
-from distlasso.coordinator.general import General, OneByOne, Together
+from distlasso.coordinator.general import General, SideBySide, Together
 from distlasso.coordinator.held import Held
 from distlasso.coordinator.problem import Problem, Task
 from distlasso.coordinator.rounds import Rounds
@@ -35,8 +36,8 @@ def _bcd(task: Task, form: Form) -> tuple[Problem, str]:
         reason = "proximal Newton, all lambdas of a batch in each round, Hessians of the strong set shared between them"
         return General(task, rounds, Together(task, rounds)), reason
     held = Held(task)
-    reason = "proximal Newton on the strong columns, held by the coordinator, one lambda after the other"
-    return General(task, held, OneByOne(task, held)), reason
+    reason = "proximal Newton on the strong columns, held by the coordinator, neighbouring lambdas side by side"
+    return General(task, held, SideBySide(task, held), MAX_BATCH), reason
 
 
 def _fista(task: Task, form: Form) -> tuple[Problem, str]:

@@ -9,6 +9,7 @@ residual is inside the domain of its loss, and so is any shorter one. Read next:
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Protocol, final
 
 import numpy as np
@@ -22,6 +23,7 @@ from distlasso.errors import InputError
 from distlasso.losses import null_intercept
 from distlasso.penalties import AtLambda
 from distlasso.queries import LookPartial
+from distlasso.solvers.lanes import LANES, follow, side_by_side
 from distlasso.solvers.newton import Newton
 from distlasso.solvers.proximal_newton import ProximalNewton
 from distlasso.solvers.reweighted import solve_reweighted
@@ -92,38 +94,49 @@ class Together:
 
 
 @final
-class OneByOne:
-    """One lambda after the other, on columns that are held."""
+class SideBySide:
+    """Neighbouring lambdas side by side, on columns that are held."""
 
     def __init__(self, task: Task, held: Held) -> None:
         self._held = held
-        self._newton = Newton(task.space.sd.size)
+        self._newtons = [Newton(task.space.sd.size) for _ in range(LANES)]
 
     def admit(self, columns: Ints) -> None:
         """Nothing is kept that depends on the strong set."""
 
     def solve(self, batch: Sequence[AtLambda], b: Floats, intercept: Floats, target: float) -> tuple[Floats, Floats]:
-        """Solve a batch; a lambda without a start of its own starts from its predecessor."""
-        b, intercept = b.copy(), intercept.copy()
-        columns = self._held.columns
-        start = b[:, 0].copy()
-        for k, at in enumerate(batch):
-            if k and np.array_equal(b[:, k], start):
-                b[:, k], intercept[k] = b[:, k - 1], intercept[k - 1]
-            b[:, k], intercept[k] = solve_reweighted(
-                self._held, at.take(columns), b[:, k], float(intercept[k]), target=target, newton=self._newton, names=columns
-            )
+        """Solve a batch; a lambda without a start of its own follows its predecessors."""
+        b, intercept, columns = b.copy(), intercept.copy(), self._held.columns
+        own = [bool(k) and not np.array_equal(b[:, k], b[:, 0]) for k in range(len(batch))]
+        for first in range(0, len(batch), LANES):
+            lanes = range(first, min(first + LANES, len(batch)))
+            for k in lanes:
+                if first and not own[k]:
+                    b[:, k], intercept[k] = _ahead(batch, b, intercept, k, first)
+            jobs = [partial(solve_reweighted, self._held.strong, batch[k].take(columns), b[:, k], float(intercept[k]),
+                            target=target, newton=self._newtons[k - first], names=columns) for k in lanes]  # fmt: skip
+            for k, (found, level) in zip(lanes, side_by_side(jobs), strict=True):
+                b[:, k], intercept[k] = found, level
         return b, intercept
+
+
+def _ahead(batch: Sequence[AtLambda], b: Floats, intercept: Floats, k: int, solved: int) -> tuple[Floats, float]:
+    """Where problem k starts, the first ``solved`` of the batch being solved."""
+    older, last = batch[solved - 2].lam, batch[solved - 1].lam
+    level = float(intercept[solved - 1])
+    if batch[k].penalty is not batch[solved - 2].penalty or older <= last:
+        return b[:, solved - 1], level
+    return follow(b[:, solved - 2], b[:, solved - 1], (last - batch[k].lam) / (older - last)), level
 
 
 @final
 class General:
     """A convex loss with a penalty."""
 
-    def __init__(self, task: Task, evaluation: Evaluation, solver: Restricted) -> None:
+    def __init__(self, task: Task, evaluation: Evaluation, solver: Restricted, most: int = _BATCH) -> None:
         self._task, self._evaluation, self._solver = task, evaluation, solver
         self.certificate = SWEPT
-        self.most = _BATCH
+        self.most = most
         self._share, self._worst = 0.5, 0.0  # of tol that the solver is asked for; gap of the last batch's first lambda
         self._proposals: dict[AtLambda, tuple[Floats, float]] = {}
         self._batch: tuple[Floats, Floats] = (np.empty((0, 0)), np.empty(0))

@@ -122,6 +122,16 @@ def correlate_sparse(data: Floats, indices: NDArray[np.int32], indptr: Ints, d: 
 
 
 @kernel
+def square_sparse(data: Floats, indices: NDArray[np.int32], indptr: Ints, d: Floats, out: Floats) -> None:
+    """out_j = sum_i x_ij^2 d_i."""
+    for j in range(out.size):
+        total = 0.0
+        for k in range(indptr[j], indptr[j + 1]):
+            total += data[k] * data[k] * d[indices[k]]
+        out[j] = total
+
+
+@kernel
 def combine_dense(
     X: NDArray[np.generic], centre: Floats, code: Any, lift: Floats, b: Floats, out: Floats
 ) -> None:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from distlasso.certificate import duality_gap
 from distlasso.penalties import Bounds4
-from distlasso.solvers.newton import MAX_FACTOR, SMALL, Newton
+from distlasso.solvers.newton import SMALL, Newton
 from distlasso.solvers.quadratic import Quadratic
 
 Floats = NDArray[np.float64]
@@ -27,7 +27,7 @@ Ints = NDArray[np.int64]
 _EPOCHS = 3  # of descent between two direct steps
 _MAX_OUTER = 100
 _NEAR = 0.9  # of its l1: a zero coefficient whose slope comes this close is worth visiting
-_MOST = 0.7  # of the strong set: beyond this a working set saves less than it costs
+MOST = 0.7  # of the strong set: beyond this a working set saves less than it costs
 _BRISK = 0.3  # share of the gap that four epochs leave while descent alone is fast enough
 _MAX_INNER = 200
 _MAX_HALVINGS = 6
@@ -94,11 +94,10 @@ def solve(
             break
         if gap <= target:
             return _polish(form, penalty, best, newton, names) if polish else best
-        allowed = np.maximum(np.where(penalty.high > 0, u, 0.0), np.where(penalty.low < 0, -u, 0.0))
-        work = np.flatnonzero((b != 0) | (allowed > _NEAR * penalty.l1) | free)
+        work = near(u, b, penalty)
         if work.size == 0:
             break
-        if work.size > _MOST * b.size:
+        if work.size > MOST * b.size:
             work = np.arange(b.size)
         part = form.restrict(work)
         found = _descend(part, penalty.take(work), b[work], target, newton, names[work])
@@ -127,6 +126,12 @@ def _polish(form: Quadratic, penalty: Bounds4, found: Solved, newton: Newton, na
     return Solved(b, gap, rr) if gap < found.gap else found
 
 
+def near(u: Floats, b: Floats, penalty: Bounds4) -> Ints:
+    """Columns worth visiting: those with a coefficient, and those whose slope nearly allows one."""
+    allowed = np.maximum(np.where(penalty.high > 0, u, 0.0), np.where(penalty.low < 0, -u, 0.0))
+    return np.flatnonzero((b != 0) | (allowed > _NEAR * penalty.l1) | penalty.is_free())
+
+
 def _gap(u: Floats, rr: float, b: Floats, penalty: Bounds4, free: NDArray[np.bool_]) -> float:
     """Restricted gap; the leftover gradient of free columns that no bound holds is charged at face value."""
     if not free.any():
@@ -151,9 +156,9 @@ def _descend(
         gap = _gap(u, rr, b, penalty, free)
         if gap <= target / 3 or np.array_equal(before, b) or stall.seen(gap) or _sunk(form, penalty, b, abs(start)):
             break
-        if len(b) > MAX_FACTOR and gap < _BRISK * last:
+        if len(b) > SMALL and not form.tells_products and gap < _BRISK * last:
             last = gap
-            continue  # without a factor a direct step gains no more than the epochs that it costs
+            continue  # a direct step would gain no more than the epochs that it costs
         last = gap
         _solve_support(form, penalty, b, u, rr, gap, target, newton, names)
     return b

@@ -7,63 +7,35 @@ sets whose Hessian would be larger than the columns themselves. Read next: ``blo
 
 from __future__ import annotations
 
-from typing import Protocol
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from distlasso.certificate import slope_gap
-from distlasso.losses import Loss
 from distlasso.penalties import Bounds4
-from distlasso.solvers.block_coordinate import Stall, solve
+from distlasso.solvers.block_coordinate import MOST, Stall, near, solve
+from distlasso.solvers.columns import Columns
 from distlasso.solvers.newton import Newton
-from distlasso.solvers.quadratic import Quadratic
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
+_MAX_SETS = 100
 _MAX_STEPS = 100
+_SHARE = 0.03  # of its gap that a model is solved to: the next model will be another
 _MAX_HALVINGS = 40
 _FLOOR = 1e-5  # of the mean curvature: rows that are saturated still bound the step
 
 
-class Weighted(Protocol):
-    """Columns that are held, with the rows of the loss."""
-
-    @property
-    def loss(self) -> Loss:
-        """The loss."""
-
-    @property
-    def y(self) -> Floats:
-        """Target, [n]."""
-
-    @property
-    def weight(self) -> Floats:
-        """Weights, [n]; they sum to one."""
-
-    @property
-    def intercept(self) -> bool:
-        """Whether there is an intercept to fit."""
-
-    def eta(self, b: Floats, intercept: float) -> Floats:
-        """Linear predictor, offset included, [n]."""
-
-    def correlate(self, d: Floats) -> Floats:
-        """X'd over the centred columns, [S]."""
-
-    def least_squares(self, weight: Floats, y: Floats, shift: Floats) -> Quadratic:
-        """Quadratic of the columns less ``shift``, under weights that sum to one."""
-
-
 def solve_reweighted(
-    held: Weighted, penalty: Bounds4, b: Floats, intercept: float, *, target: float, newton: Newton, names: Ints
+    held: Columns, penalty: Bounds4, b: Floats, intercept: float, *, target: float, newton: Newton, names: Ints
 ) -> tuple[Floats, float]:
-    """Minimise loss plus penalty on the held columns.
+    """Minimise loss plus penalty on the held columns, on one working set after the other.
 
     Parameters
     ----------
-    held : Weighted
+    held : Columns
         Columns and rows.
     penalty : Bounds4
         The penalty on the held columns.
@@ -78,47 +50,89 @@ def solve_reweighted(
     -------
     b, intercept : float64 [S], float
     """
-    b, eta, stall = b.copy(), held.eta(b, intercept), Stall()
-    for _ in range(_MAX_STEPS):
-        value = float(held.weight @ held.loss.value(held.y, eta))
-        resid = held.loss.residual(held.y, eta)
-        h = held.weight * held.loss.curvature(held.y, eta)
-        h = np.maximum(h, _FLOOR * float(h.sum()) * held.weight)
-        scale = float(h.sum())
-        weight = h / scale
-        z = np.divide(held.weight * resid, h, out=np.zeros_like(h), where=h > 0)
-        ahead = float(weight @ z) if held.intercept else 0.0
-        shift = held.correlate(weight) if held.intercept else np.zeros_like(b)
-        slope = held.correlate(h * (z - ahead))
-        gap = slope_gap(value, slope, b, penalty)
-        if (gap <= target and abs(ahead) * scale <= 1e-3 * np.sqrt(target * scale)) or stall.seen(gap):
+    b, stall = b.copy(), Stall()
+    for _ in range(_MAX_SETS):
+        model = _model(held, b, intercept)
+        gap = slope_gap(model.value, model.slope, b, penalty)
+        if _arrived(held, model, gap, target) or stall.seen(gap):
             break
+        work = near(model.slope, b, penalty)
+        if work.size > MOST * b.size:
+            return _newton_steps(held, penalty, b, intercept, target=target, newton=newton, names=names)
+        part = held.restrict(work)
+        b[work], intercept = _newton_steps(
+            part, penalty.take(work), b[work], intercept, target=target / 3, newton=newton, names=names[work]
+        )
+    return b, intercept
+
+
+@dataclass(frozen=True, slots=True)
+class _Model:
+    """Quadratic model of the loss at one point."""
+
+    eta: Floats
+    value: float
+    curvature: Floats  # [n]: w times the second derivative, kept off zero
+    z: Floats  # [n]: residual over second derivative, less its mean
+    ahead: float  # that mean: how far the intercept is to go
+    shift: Floats  # [S]: means under the curvature, less the centre
+    slope: Floats  # [S], the intercept eliminated
+
+
+def _model(held: Columns, b: Floats, intercept: float) -> _Model:
+    rows, eta = held.rows, held.eta(b, intercept)
+    resid = rows.loss.residual(rows.y, eta)
+    h = rows.weight * rows.loss.curvature(rows.y, eta)
+    h = np.maximum(h, _FLOOR * float(h.sum()) * rows.weight)
+    z = np.divide(rows.weight * resid, h, out=np.zeros_like(h), where=h > 0)
+    ahead = float(h @ z) / float(h.sum()) if rows.intercept else 0.0
+    shift = held.correlate(h / float(h.sum())) if rows.intercept else np.zeros_like(b)
+    value = float(rows.weight @ rows.loss.value(rows.y, eta))
+    return _Model(eta, value, h, z - ahead, ahead, shift, held.correlate(h * (z - ahead)))
+
+
+def _arrived(held: Columns, model: _Model, gap: float, target: float) -> bool:
+    """Whether the gap is reached, with an intercept that a refit will not move by more."""
+    scale = float(model.curvature.sum())
+    return gap <= target and abs(model.ahead) * scale <= 1e-3 * np.sqrt(target * scale)
+
+
+def _newton_steps(
+    held: Columns, penalty: Bounds4, b: Floats, intercept: float, *, target: float, newton: Newton, names: Ints
+) -> tuple[Floats, float]:
+    """Solve one weighted least-squares problem after the other."""
+    stall, nothing = Stall(), held.eta(np.zeros_like(b), 0.0)
+    for _ in range(_MAX_STEPS):
+        model = _model(held, b, intercept)
+        gap = slope_gap(model.value, model.slope, b, penalty)
+        if _arrived(held, model, gap, target) or stall.seen(gap):
+            break
+        scale = float(model.curvature.sum())
+        weight, fitted = model.curvature / scale, model.eta - nothing
         # eta less its weighted mean, on the columns centred by their weighted means
-        fitted = eta - held.eta(np.zeros_like(b), 0.0)
-        y = (z - ahead) + (fitted - float(weight @ fitted) if held.intercept else fitted)
-        form = held.least_squares(weight, y, shift)
+        y = model.z + (fitted - float(weight @ fitted) if held.rows.intercept else fitted)
+        form = held.least_squares(weight, y, model.shift)
         newton.reweight()
-        model = Bounds4(penalty.l1 / scale, penalty.l2 / scale, penalty.low, penalty.high)
-        aim = max(0.1 * target, 1e-3 * gap) / scale
-        found = solve(form, model, b, target=aim, newton=newton, names=names).b
-        step, rise = found - b, ahead - float(shift @ (found - b))
-        moved = _line_search(held, penalty, (b, intercept, eta), (step, rise), value + penalty.value(b))
+        own = Bounds4(penalty.l1 / scale, penalty.l2 / scale, penalty.low, penalty.high)
+        aim = max(0.1 * target, _SHARE * gap) / scale
+        found = solve(form, own, b, target=aim, newton=newton, names=names).b
+        step = (found - b, model.ahead - float(model.shift @ (found - b)))
+        moved = _line_search(held, penalty, (b, intercept), step, model.value + penalty.value(b))
         if moved is None:
             break
-        b, intercept, eta = moved
+        b, intercept = moved
     return b, intercept
 
 
 def _line_search(
-    held: Weighted, penalty: Bounds4, here: tuple[Floats, float, Floats], step: tuple[Floats, float], before: float
-) -> tuple[Floats, float, Floats] | None:
+    held: Columns, penalty: Bounds4, here: tuple[Floats, float], step: tuple[Floats, float], before: float
+) -> tuple[Floats, float] | None:
     """Halve a step until the objective does not rise; None if it always does."""
-    (b, intercept, _), length = here, 1.0
+    rows, (b, intercept), length = held.rows, here, 1.0
     for _ in range(_MAX_HALVINGS):
         moved, level = b + length * step[0], intercept + length * step[1]
-        eta = held.eta(moved, level)
-        objective = float(held.weight @ held.loss.value(held.y, eta)) + penalty.value(moved)
+        objective = float(rows.weight @ rows.loss.value(rows.y, held.eta(moved, level))) + penalty.value(moved)
         if objective <= before + 1e-13 * abs(before):
-            return moved, level, eta
+            return moved, level
         length *= 0.5
     return None

@@ -1,0 +1,80 @@
+"""Columns that are held in memory, as they are stored, with the rows of a loss: what descends where no exchange is needed.
+
+Read next: ``reweighted.py``, which descends on them; ``../coordinator/held.py``, which gathers them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, final
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from distlasso.data.missing import Imputation, in_registers
+from distlasso.kernels import descent
+from distlasso.losses import Loss
+from distlasso.solvers.quadratic import DenseForm, Quadratic, SparseForm
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class LossRows:
+    """A loss on some rows."""
+
+    loss: Loss
+    y: Floats  # [n]
+    weight: Floats  # [n], sums to one
+    offset: Floats | None  # [n]
+    intercept: bool
+
+
+@final
+class Columns:
+    """Columns [n, S], dense in Fortran order or CSC, centred in algebra."""
+
+    def __init__(self, X: Any, centre: Floats, imputation: Imputation | None, rows: LossRows) -> None:
+        self.X, self.rows = X, rows
+        self._centre, self._imputation = centre, imputation
+        self._holes = in_registers(imputation, X.dtype, centre)
+        self._parts = (X.data, X.indices, X.indptr.astype(np.int64)) if sp.issparse(X) else None
+
+    def eta(self, b: Floats, intercept: float) -> Floats:
+        """Linear predictor of one model, offset included, [n]."""
+        out = np.full(self.rows.y.size, intercept)
+        if self.rows.offset is not None:
+            out += self.rows.offset
+        if self._parts is not None:
+            descent.combine_sparse(*self._parts, b, out)
+            return out - float(self._centre @ b)
+        descent.combine_dense(self.X, self._centre, *self._holes, b, out)
+        return out
+
+    def correlate(self, d: Floats) -> Floats:
+        """sum_i (x_ij - centre_j) d_i, [S]."""
+        out = np.empty(self._centre.size)
+        if self._parts is not None:
+            descent.correlate_sparse(*self._parts, d, out)
+            return out - self._centre * float(d.sum())
+        descent.correlate_dense(self.X, self._centre, *self._holes, d, out)
+        return out
+
+    def least_squares(self, weight: Floats, y: Floats, shift: Floats) -> Quadratic:
+        """Quadratic of the columns centred at ``centre + shift``, under weights that sum to one."""
+        centre, curvature = self._centre + shift, np.empty(self._centre.size)
+        if self._parts is not None:
+            descent.square_sparse(*self._parts, weight, curvature)
+            return SparseForm(self.X, centre, np.maximum(curvature - centre * centre, 0.0), weight, y)
+        holes = in_registers(self._imputation, self.X.dtype, centre)
+        descent.square_dense(self.X, centre, *holes, weight, curvature)
+        return DenseForm(self.X, centre, curvature, weight, y, self._imputation)
+
+    def restrict(self, work: Ints) -> Columns:
+        """Some of the columns, copied."""
+        X = sp.csc_array(self.X[:, work]) if self._parts is not None else np.asfortranarray(self.X[:, work])
+        imputation = None if self._imputation is None else self._imputation.take(work)
+        return Columns(X, self._centre[work], imputation, self.rows)
