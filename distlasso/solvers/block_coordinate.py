@@ -30,6 +30,8 @@ _MOST = 0.7  # of the strong set: beyond this a working set saves less than it c
 _BRISK = 0.3  # share of the gap that four epochs leave while descent alone is fast enough
 _MAX_INNER = 200
 _MAX_HALVINGS = 6
+_FALLS = 0.99
+_PATIENCE = 20  # direct steps, and working sets, without a gap smaller than before: what is left is rounding
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,17 +68,18 @@ def solve(
     b = np.clip(b, penalty.low, penalty.high)  # a start that was extrapolated may be outside
     free = penalty.is_free()
     best = Solved(b.copy(), np.inf, np.inf)
-    start = 0.5 * form.move(b)[1] + penalty.value(b)
+    start, idle = 0.5 * form.move(b)[1] + penalty.value(b), 0
     for _ in range(_MAX_OUTER):
         u, rr = form.move(b)
         gap = _gap(u, rr, b, penalty, free)
+        idle = 0 if gap < _FALLS * best.gap else idle + 1
         if gap < best.gap:
             best = Solved(b.copy(), gap, rr)
         if gap <= target:
             return _polish(form, penalty, best, newton, names) if polish else best
         allowed = np.maximum(np.where(penalty.high > 0, u, 0.0), np.where(penalty.low < 0, -u, 0.0))
         work = np.flatnonzero((b != 0) | (allowed > _NEAR * penalty.l1) | free)
-        if work.size == 0:
+        if work.size == 0 or idle >= _PATIENCE:
             break
         if work.size > _MOST * b.size:
             work = np.arange(b.size)
@@ -124,12 +127,14 @@ def _descend(
     free = penalty.is_free()
     _, rr = form.move(b)
     last, start = np.inf, 0.5 * rr + penalty.value(b)
+    least, idle = np.inf, 0
     for _ in range(_MAX_INNER):
         before = b.copy()
         form.descend(penalty, b, _EPOCHS)
         u, rr = form.peek()
         gap = _gap(u, rr, b, penalty, free)
-        if gap <= target / 3 or np.array_equal(before, b) or _sunk(form, penalty, b, abs(start)):
+        least, idle = (gap, 0) if gap < _FALLS * least else (least, idle + 1)
+        if gap <= target / 3 or idle >= _PATIENCE or np.array_equal(before, b) or _sunk(form, penalty, b, abs(start)):
             break
         if len(b) > MAX_FACTOR and gap < _BRISK * last:
             last = gap
