@@ -31,7 +31,7 @@ MOST = 0.7  # of the strong set: beyond this a working set saves less than it co
 _BRISK = 0.3  # share of the gap that four epochs leave while descent alone is fast enough
 _MAX_INNER = 200
 _MAX_HALVINGS = 6
-_FALL, _PATIENCE = 0.9, 12
+_FALL, _PATIENCE = 0.99, 20  # direct steps, and working sets, without a gap smaller than before: what is left is rounding
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ class Stall:
         self._best, self._since = np.inf, 0
 
     def seen(self, gap: float) -> bool:
-        """Whether the gap has not fallen to nine tenths of its best for a while."""
+        """Whether the gap has not fallen below its best for a while."""
         if gap < _FALL * self._best:
             self._best, self._since = gap, 0
         else:
