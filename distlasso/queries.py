@@ -8,7 +8,7 @@ derivatives, and a *sweep* over its tiles. Read next: ``runtime/local.py`` (who 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, final
 
@@ -71,17 +71,6 @@ class Own:
 
     told: Floats | None = None  # its part of ``Request.told``
     recall: Recall = _forget  # a cache only: what is worked out must follow from the key and the data
-
-
-class Band(Protocol):
-    """The tiles of one bundle, one row range after the other; reading is lazy."""
-
-    @property
-    def column_bounds(self) -> Ints:
-        """Column offsets of the tiles, relative to the bundle, length tiles + 1."""
-
-    def bands(self) -> Iterator[tuple[int, list[Block], Rows]]:
-        """Yield (first row relative to the bundle, tiles across the columns, row quantities)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -312,36 +301,41 @@ class Request:
         return replace(self, told=self.told[first - self.first : stop - self.first], first=first)
 
 
-def answer(band: Band, request: Request, shift: Floats, first_column: int, own: Own | None = None) -> list[object]:
-    """Answer all queries for one bundle, reading each of its tiles once.
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """A request about one set of row quantities: those of a response, or of a fold."""
+
+    request: Request
+    rows: int = 0  # which of the row spaces that the runtime was opened with
+    derivative: Floats | None = None  # [n, L]: w r / W, when the coordinator computed it
+    sweep: bool = True  # whether answering visits every column: it is then a pass
+
+    def cut(self, bundles: tuple[int, int], rows: tuple[int, int]) -> Ask:
+        """What concerns some bundles, from the first up to but without the second, and their rows."""
+        own = None if self.derivative is None else self.derivative[slice(*rows)]
+        return replace(self, request=self.request.cut(*bundles), derivative=own)
+
+
+def answer(band: Tiles, rows: Rows, request: Request) -> list[object]:
+    """Answer all queries of a request for one range of rows.
 
     Parameters
     ----------
-    band : Band
-        The bundle's tiles and row quantities.
+    band : Tiles
+        Tiles across the columns, with the numbers of these in the whole matrix.
+    rows : Rows
+        Row quantities.
     request : Request
-        Models and queries, with columns relative to the whole matrix.
-    shift : float64 [p_bundle]
-        Shift of the bundle's columns.
-    first_column : int
-        Where the bundle's columns start in the whole matrix.
-    own : Own, optional
-        What concerns this bundle alone.
+        Models and queries.
     """
-    bounds = band.column_bounds
-    shifts = [shift[a:b] for a, b in zip(bounds[:-1], bounds[1:], strict=True)]
-    total: list[object] = []
-    for _, blocks, rows in band.bands():
-        tiles = Tiles(blocks, shifts, first_column + bounds, own or Own())
-        with np.errstate(over="ignore", invalid="ignore"):  # a trial step that overflows is refused by its value
-            step = _row_step(tiles, rows, request)
-            partials = [query.ask(tiles, step, request.loss) for query in request.queries]
-        total = (
-            [q.merge(a, b, 0) for q, a, b in zip(request.queries, total, partials, strict=True)]
-            if total
-            else partials
-        )
-    return total
+    with np.errstate(over="ignore", invalid="ignore"):  # a trial step that overflows is refused by its value
+        step = _row_step(band, rows, request)
+        return [query.ask(band, step, request.loss) for query in request.queries]
+
+
+def merge_answers(request: Request, axis: int, left: list[object], right: list[object]) -> list[object]:
+    """Merge the answers of two neighbours, query by query."""
+    return [q.merge(a, b, axis) for q, a, b in zip(request.queries, left, right, strict=True)]
 
 
 def _row_step(band: Tiles, rows: Rows, request: Request) -> RowStep:

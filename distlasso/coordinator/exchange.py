@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,24 +17,37 @@ from numpy.typing import NDArray
 from distlasso.data.missing import Imputation
 from distlasso.events import Listener, PassFinished
 from distlasso.losses import Loss
-from distlasso.queries import Models, Query, Request
-from distlasso.runtime.local import Runtime
+from distlasso.queries import Ask, Models, Query, Request
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+
+
+class Answers(Protocol):
+    """Who answers: a runtime, or a seat among fits that go side by side."""
+
+    def run(self, asks: Sequence[Ask]) -> list[list[object]]:
+        """Answer requests, each merged over all bundles, in one sweep."""
+
+    def bytes_read(self) -> int:
+        """Decoded bytes of all tiles visited so far."""
+
+    def bytes_moved(self) -> int:
+        """Bytes of all requests and answers so far."""
 
 
 @dataclass(slots=True)
 class Exchange:
     """Asks requests and counts what they cost."""
 
-    runtime: Runtime
+    runtime: Answers
     loss: Loss
     shift: Floats | None
     listener: Listener
     passes: int = 0
     rounds: int = 0
     imputation: Imputation | None = None
+    rows: int = 0  # which row space it asks about
 
     def ask(
         self, query: Query, models: Models | None = None, derivative: Floats | None = None, *, sweep: bool = True
@@ -48,17 +61,23 @@ class Exchange:
         derivative: Floats | None = None, told: Floats | None = None, sweep: bool = True,
     ) -> list[Any]:  # fmt: skip
         """Ask several queries in one exchange, about all columns or about some; ``told`` has a part for each bundle."""
-        started = time.perf_counter()
         shift, imputation = self.shift, self.imputation
         if columns is not None:
             shift = None if shift is None else shift[columns]
             imputation = None if imputation is None else imputation.take(columns)
         request = Request(tuple(queries), models, self.loss, shift, columns, imputation, told)
-        answers = self.runtime.run(request, derivative)
+        (answers,) = self.send([Ask(request, self.rows, derivative, sweep and columns is None)])
+        return answers
+
+    def send(self, asks: Sequence[Ask]) -> list[list[Any]]:
+        """Have requests answered in one exchange, one sweep at most."""
+        started = time.perf_counter()
+        answers = self.runtime.run(asks)
         self.rounds += 1
-        if sweep and columns is None:
+        if any(ask.sweep for ask in asks):
             self.passes += 1
-            width = models.coef.shape[1] if models is not None else 0
+            models = [ask.request.models for ask in asks]
+            width = sum(0 if own is None else own.coef.shape[1] for own in models)
             seconds = time.perf_counter() - started
             self.listener(PassFinished(self.passes, width, self.runtime.bytes_read(), seconds))
         return answers

@@ -179,7 +179,7 @@ def fit_path(
             by_columns = by_columns and solver != "admm"
             plan = plan_bundles(dataset.row_bounds, dataset.col_bounds, by_columns=by_columns)
             rows, total = _rows(dataset, chosen, intercept=fit_intercept)
-            place.open(dataset, plan, rows)
+            place.open(dataset, plan, [rows])
             exchange = Exchange(place, chosen, None, listener)
             statistics = _statistics(dataset, exchange, total)
             space = centre(statistics, intercept=fit_intercept, sparse=sparse, narrow=dataset.dtype != np.float64,

@@ -61,41 +61,46 @@ class TileCache:
 
 @final
 class StrongColumns:
-    """The columns of each bundle that rounds ask about, gathered once and extended as more are admitted.
+    """The columns that rounds ask about, of each bundle and for each fit, gathered once and extended as more are admitted.
 
     Beside them, the last thing that a query has worked out from them, such as a factorisation.
     """
 
     def __init__(self) -> None:
-        self._held: dict[int, tuple[Ints, Any]] = {}
-        self._worked: dict[int, tuple[Hashable, Any]] = {}
+        self._held: dict[tuple[int, int], tuple[Ints, Any]] = {}  # by fit and bundle
+        self._worked: dict[tuple[int, int], tuple[Hashable, Any]] = {}
 
-    @property
-    def nbytes(self) -> int:
-        """Bytes of all columns held."""
-        return sum(as_block(matrix).nbytes for _, matrix in self._held.values())
+    def nbytes(self, fit: int) -> int:
+        """Bytes of all columns that are held for a fit."""
+        return sum(as_block(matrix).nbytes for (own, _), (_, matrix) in self._held.items() if own == fit)
 
-    def block(self, bundle: int, columns: Ints, gather: Callable[[Ints], Any]) -> Block:
-        """Columns of a bundle in the order asked for; only what is not held is gathered."""
-        held = self._held.get(bundle)
-        if held is None or not np.array_equal(held[0], columns[: held[0].size]):
-            held = None
-        new = columns if held is None else columns[held[0].size :]
-        if new.size or held is None:
-            order = np.argsort(new)
-            found = gather(new[order])[:, np.argsort(order)]
-            held = (columns, _beside(None if held is None else held[1], found))
-            self._held[bundle] = held
-        return as_block(held[1])
+    def lacking(self, fit: int, bundle: int, columns: Ints) -> Ints | None:
+        """What must be gathered before ``add``, ascending; None if all is held."""
+        held = self._held.get((fit, bundle))
+        if held is not None and np.array_equal(held[0], columns):
+            return None
+        return np.sort(columns[self._kept(fit, bundle, columns) :])
 
-    def recall(self, bundle: int, columns: Ints) -> Recall:
-        """Look up what a bundle has worked out of some columns under a key; one thing is kept for each bundle."""
+    def add(self, fit: int, bundle: int, columns: Ints, gathered: Any) -> None:
+        """Hold columns in the order given; ``gathered`` are those that were lacking."""
+        kept = self._kept(fit, bundle, columns)
+        order = np.argsort(columns[kept:])
+        old = self._held[fit, bundle][1] if kept else None
+        self._held[fit, bundle] = (columns, _beside(old, gathered[:, np.argsort(order)]))
+
+    def block(self, fit: int, bundle: int) -> Block:
+        """The columns of a bundle that a fit asked for last."""
+        return as_block(self._held[fit, bundle][1])
+
+    def recall(self, fit: int, bundle: int) -> Recall:
+        """Look up what was worked out of the columns of a bundle under a key; one thing is kept for each bundle and fit."""
+        place, columns = (fit, bundle), self._held[fit, bundle][0]
 
         def look_up(key: Hashable, work: Callable[[], Any]) -> Any:
-            worked, whole = self._worked.get(bundle), (columns.tobytes(), key)
+            worked, whole = self._worked.get(place), (columns.tobytes(), key)
             if worked is None or worked[0] != whole:
-                self._worked.pop(bundle, None)
-                worked = self._worked[bundle] = (whole, work())
+                self._worked.pop(place, None)
+                worked = self._worked[place] = (whole, work())
             return worked[1]
 
         return look_up
@@ -104,6 +109,13 @@ class StrongColumns:
         """Forget everything."""
         self._held.clear()
         self._worked.clear()
+
+    def _kept(self, fit: int, bundle: int, columns: Ints) -> int:
+        """How many of the first columns are held already; what does not begin like them is of no use."""
+        held = self._held.get((fit, bundle))
+        if held is None or not np.array_equal(held[0], columns[: held[0].size]):
+            return 0
+        return int(held[0].size)
 
 
 def _beside(old: Any, new: Any) -> Any:

@@ -16,7 +16,7 @@ import shutil
 import tempfile
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -36,9 +36,9 @@ from distlasso.data.dataset import Dataset, InMemory
 from distlasso.data.ingest import ingest
 from distlasso.data.store import limit_threads, open_dataset
 from distlasso.errors import DistlassoError, InputError, SchedulerError
-from distlasso.queries import Request
+from distlasso.queries import Ask
 from distlasso.runtime.cache import StrongColumns, TileCache
-from distlasso.runtime.local import BundleBand, RowSpace, answer_bundle, merge_answers
+from distlasso.runtime.local import Part, RowSpace, answer_bundle, merge_all
 from distlasso.runtime.plan import Bundle, MergeTree, Plan
 from distlasso.runtime.traffic import asked, carried
 
@@ -71,9 +71,8 @@ class Run:
     identity: str  # of the stored data; of the fit where the store has none
     plan: Plan
     bundles: tuple[Bundle, ...]
-    request: Request
-    rows: RowSpace | None  # None: the worker has seen them before
-    derivative: Floats | None
+    asks: tuple[Ask, ...]
+    rows: tuple[RowSpace, ...] | None  # None: the worker has seen them before
     first_row: int
 
 
@@ -81,7 +80,7 @@ class Run:
 class Answer:
     """What a task returns: merged subtrees, and the bytes of its tiles and of its answers; or that it lacks the rows."""
 
-    nodes: list[tuple[int, int, list[object]]]
+    nodes: list[tuple[int, int, list[list[object]]]]
     nbytes: int
     moved: int = 0  # before merging
     lacks_rows: bool = False
@@ -194,7 +193,7 @@ class Cluster:
         placed = replace(store, feature_names=dataset.feature_names)
         return placed.with_target(None, dataset.sample_weight, dataset.offset)
 
-    def open(self, dataset: Dataset, plan: Plan, rows: RowSpace) -> None:
+    def open(self, dataset: Dataset, plan: Plan, rows: Sequence[RowSpace]) -> None:
         """Prepare to answer requests about a dataset in a store."""
         self.start()
         self._plan, self._rows = plan, rows
@@ -205,15 +204,15 @@ class Cluster:
         self._check_versions()
         self._store, self._identity = dataset.locator(), dataset.fingerprint or self._fit
 
-    def run(self, request: Request, derivative: Floats | None = None) -> list[object]:
-        """Answer a request, merged over all bundles."""
-        tree = MergeTree(len(self._plan.bundles), lambda a, b: merge_answers(request, self._plan.axis, a, b))
+    def run(self, asks: Sequence[Ask]) -> list[list[object]]:
+        """Answer requests, each merged over all bundles, in one sweep."""
+        tree = MergeTree(len(self._plan.bundles), merge_all(asks, self._plan.axis))
         number = next(self._rounds)
-        self._moved += asked(request, len(self._plan.bundles), derivative)
+        self._moved += sum(asked(ask, len(self._plan.bundles)) for ask in asks)
         failed = self._shares()
         for attempt in range(_ATTEMPTS * 2):
             try:
-                failed = self._collect(self._submit(failed, request, derivative, number, attempt), tree)
+                failed = self._collect(self._submit(failed, asks, number, attempt), tree)
             except DistlassoError:
                 raise
             except Exception as error:  # a client that has lost its scheduler can raise anything
@@ -271,13 +270,12 @@ class Cluster:
         return [(workers[k], bundles[cuts[k] : cuts[k + 1]]) for k in range(count)]
 
     def _submit(
-        self, shares: list[tuple[str, tuple[Bundle, ...]]], request: Request, derivative: Floats | None, number: int,
-        attempt: int,
-    ) -> dict[Any, tuple[str, tuple[Bundle, ...]]]:  # fmt: skip
-        name = "-".join(type(query).__name__.lower() for query in request.queries)
+        self, shares: list[tuple[str, tuple[Bundle, ...]]], asks: Sequence[Ask], number: int, attempt: int
+    ) -> dict[Any, tuple[str, tuple[Bundle, ...]]]:
+        name = "-".join(dict.fromkeys(type(query).__name__.lower() for ask in asks for query in ask.request.queries))
         pending = {}
         for k, (worker, bundles) in enumerate(shares):
-            run = self._run_of(worker, bundles, request, derivative, attempt)
+            run = self._run_of(worker, bundles, asks, attempt)
             key = f"dl-{name}-{self._fit}-{number}-{attempt}-{k}"
             # A large argument inside a task graph is copied several times; as data of its own it is not.
             payload = self._client.scatter(run, workers=[worker], hash=False) if _is_large(run) else run
@@ -287,19 +285,16 @@ class Cluster:
             pending[future] = (worker, bundles)
         return pending
 
-    def _run_of(
-        self, worker: str, bundles: tuple[Bundle, ...], request: Request, derivative: Floats | None, attempt: int
-    ) -> Run:
+    def _run_of(self, worker: str, bundles: tuple[Bundle, ...], asks: Sequence[Ask], attempt: int) -> Run:
         """Cut out what one task needs; the rows go along the first time, and whenever the task was tried before."""
         first, last = int(self._row_bounds[bundles[0].r0]), int(self._row_bounds[bundles[-1].r1])
         seen = (worker, bundles[0].index, bundles[-1].index)
         rows = None
         if attempt or seen not in self._seen:
-            rows = self._rows.cut(first, last)
+            rows = tuple(space.cut(first, last) for space in self._rows)
             self._seen.add(seen)
-        own = None if derivative is None else derivative[first:last]
-        part = request.cut(bundles[0].index, bundles[-1].index + 1)
-        return Run(self._fit, str(self._store), self._identity, self._plan, bundles, part, rows, own, first)
+        own = tuple(ask.cut((bundles[0].index, bundles[-1].index + 1), (first, last)) for ask in asks)
+        return Run(self._fit, str(self._store), self._identity, self._plan, bundles, own, rows, first)
 
     def _finished(self, pending: dict[Any, tuple[str, tuple[Bundle, ...]]]) -> Iterator[Any]:
         """Futures as they finish; those of a dead scheduler never do, so its life is looked at meanwhile."""
@@ -313,7 +308,7 @@ class Cluster:
                 if self._client.status not in ("running", "connecting"):
                     raise SchedulerError(_GONE) from None
 
-    def _collect(self, pending: dict[Any, tuple[str, tuple[Bundle, ...]]], tree: MergeTree) -> list[Any]:
+    def _collect(self, pending: dict[Any, tuple[str, tuple[Bundle, ...]]], tree: MergeTree[list[list[object]]]) -> list[Any]:
         """Merge answers as they come in; return the shares that must be asked again."""
         again = []
         for future in self._finished(pending):
@@ -360,7 +355,7 @@ class _Worker:
     tiles: TileCache
     strong: dict[str, StrongColumns] = field(default_factory=dict)  # by fit
     datasets: dict[tuple[str, str], Dataset] = field(default_factory=dict)
-    rows: dict[tuple[str, int, int], RowSpace] = field(default_factory=dict)
+    rows: dict[tuple[str, int, int], tuple[RowSpace, ...]] = field(default_factory=dict)
 
 
 _STATE: list[_Worker] = []
@@ -408,7 +403,7 @@ def answer_run(run: Run) -> Answer:
     if place not in state.datasets:
         state.datasets[place] = open_dataset(run.store)
     data = _Cached(state.datasets[place], run.identity, state.tiles, [0])
-    tree = MergeTree(len(run.plan.bundles), lambda a, b: merge_answers(run.request, run.plan.axis, a, b))
+    tree = MergeTree(len(run.plan.bundles), merge_all(run.asks, run.plan.axis))
     kept = state.strong.get(run.fit)
     if kept is None:
         state.strong.clear()
@@ -416,7 +411,7 @@ def answer_run(run: Run) -> Answer:
     moved = 0
     with threadpool_limits(1, "blas"):
         for bundle in run.bundles:
-            partial = answer_bundle(BundleBand(data, bundle, rows, run.derivative, run.first_row), run.request, kept)
+            partial = answer_bundle(Part(data, bundle, rows, run.first_row), run.asks, kept)
             moved += carried(partial)
             tree.add(0, bundle.index, partial)
     return Answer(tree.nodes(), data.visited[0], moved)
@@ -440,7 +435,7 @@ def _version() -> str:
 
 
 def _is_large(run: Run) -> bool:
-    return carried((run.request, run.derivative, run.rows)) > 1 << 20
+    return carried((run.asks, run.rows)) > 1 << 20
 
 
 def _connect(address: str) -> Any:

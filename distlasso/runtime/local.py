@@ -7,10 +7,10 @@ the Dask runtime (``cluster.py``), which only calls it elsewhere.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
-from typing import Protocol, final
+from dataclasses import dataclass
+from typing import Any, Protocol, final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,8 +18,7 @@ from threadpoolctl import threadpool_limits
 
 from distlasso.data.blocks import Block
 from distlasso.data.dataset import Dataset
-from distlasso.data.missing import Imputation
-from distlasso.queries import Gather, Own, Request, Rows, answer
+from distlasso.queries import Ask, Gather, Own, Request, Rows, Tiles, answer, merge_answers
 from distlasso.runtime.cache import StrongColumns
 from distlasso.runtime.plan import Bundle, MergeTree, Plan
 from distlasso.runtime.traffic import asked, carried
@@ -55,11 +54,11 @@ class Runtime(Protocol):
     def place(self, dataset: Dataset) -> Dataset:
         """Put a dataset where the runtime can read it."""
 
-    def open(self, dataset: Dataset, plan: Plan, rows: RowSpace) -> None:
-        """Prepare to answer requests about a dataset that was placed."""
+    def open(self, dataset: Dataset, plan: Plan, rows: Sequence[RowSpace]) -> None:
+        """Prepare to answer requests about a dataset that was placed, and row spaces by their number."""
 
-    def run(self, request: Request, derivative: Floats | None = None) -> list[object]:
-        """Answer a request, merged over all bundles."""
+    def run(self, asks: Sequence[Ask]) -> list[list[object]]:
+        """Answer requests, each merged over all bundles, in one sweep."""
 
     def bytes_read(self) -> int:
         """Decoded bytes of all tiles visited so far."""
@@ -91,84 +90,94 @@ class Tiled(Protocol):
 
 @final
 @dataclass(frozen=True, slots=True)
-class BundleBand:
-    """The tiles of one bundle, read one band of rows at a time."""
+class Part:
+    """One bundle as whoever answers for it sees it: its tiles, and the row quantities of every fit."""
 
     dataset: Tiled
     bundle: Bundle
-    rows: RowSpace
-    derivative: Floats | None
-    first_row: int = 0  # of ``rows`` and ``derivative`` in the whole matrix
-    imputation: Imputation | None = None  # of the whole matrix
+    spaces: Sequence[RowSpace]
+    first_row: int = 0  # of the row quantities in the whole matrix
 
-    @property
-    def column_bounds(self) -> Ints:
-        """Column offsets relative to the bundle."""
-        bounds = self.dataset.col_bounds[self.bundle.c0 : self.bundle.c1 + 1]
-        return np.asarray(bounds - bounds[0], dtype=np.int64)
-
-    def bands(self) -> Iterator[tuple[int, list[Block], Rows]]:
-        """Yield the tiles and row quantities of each tile row."""
-        bounds, bundle = self.dataset.row_bounds, self.bundle
+    def bands(self) -> Iterator[tuple[list[Block], int, int]]:
+        """Yield tiles across the columns, and their rows in terms of the row quantities; reading is lazy."""
+        bounds, bundle = self.dataset.row_bounds - self.first_row, self.bundle
         for i in range(bundle.r0, bundle.r1):
-            tiles = [self._tile(i, j) for j in range(bundle.c0, bundle.c1)]
-            start, stop = int(bounds[i]) - self.first_row, int(bounds[i + 1]) - self.first_row
-            rows = self.rows.slice(start, stop, self.derivative)
-            yield int(bounds[i] - bounds[bundle.r0]), tiles, rows
+            tiles = [self.dataset.tile(i, j) for j in range(bundle.c0, bundle.c1)]
+            yield tiles, int(bounds[i]), int(bounds[i + 1])
 
-    def _tile(self, i: int, j: int) -> Block:
-        """A tile with what the fit puts where a value is missing; caches hold tiles as they are stored."""
-        tile, bounds = self.dataset.tile(i, j), self.dataset.col_bounds
-        return tile if self.imputation is None else tile.imputed(self.imputation.take(slice(bounds[j], bounds[j + 1])))
-
-
-@final
-@dataclass(frozen=True, slots=True)
-class StrongBand:
-    """Some columns of a bundle as one tile, with all its rows."""
-
-    block: Block
-    rows: Rows
-
-    @property
-    def column_bounds(self) -> Ints:
-        """One tile."""
-        return np.array([0, self.block.shape[1]], dtype=np.int64)
-
-    def bands(self) -> Iterator[tuple[int, list[Block], Rows]]:
-        """Yield the tile."""
-        yield 0, [self.block], self.rows
-
-
-def answer_bundle(band: BundleBand, request: Request, kept: StrongColumns) -> list[object]:
-    """Answer a request for one bundle; ``kept`` has the columns of earlier requests that named some."""
-    if request.columns is not None:
-        bundle, bounds = band.bundle, band.dataset.row_bounds
-        block = kept.block(bundle.index, request.columns, lambda columns: _gather(band, columns))
+    def tiles(self, blocks: list[Block], request: Request) -> Tiles:
+        """Tiles with the shift of a request, and with what it puts where a value is missing."""
+        bounds = self.dataset.col_bounds[self.bundle.c0 : self.bundle.c1 + 1]
+        spans = list(zip(bounds[:-1], bounds[1:], strict=True))
         if request.imputation is not None:
-            block = block.imputed(request.imputation)
-        start, stop = int(bounds[bundle.r0]) - band.first_row, int(bounds[bundle.r1]) - band.first_row
-        shift = np.zeros(request.columns.size) if request.shift is None else request.shift
-        told = None if request.told is None else request.told[bundle.index - request.first]
-        strong = StrongBand(block, band.rows.slice(start, stop, band.derivative))
-        return answer(strong, request, shift, 0, Own(told, kept.recall(bundle.index, request.columns)))
-    bounds = band.dataset.col_bounds
-    first, stop = int(bounds[band.bundle.c0]), int(bounds[band.bundle.c1])
-    shift = np.zeros(stop - first) if request.shift is None else request.shift[first:stop]
-    return answer(replace(band, imputation=request.imputation), request, shift, first)
+            fills = [request.imputation.take(slice(a, b)) for a, b in spans]
+            blocks = [block.imputed(fill) for block, fill in zip(blocks, fills, strict=True)]
+        shifts = [np.zeros(b - a) if request.shift is None else request.shift[a:b] for a, b in spans]
+        return Tiles(blocks, shifts, bounds, Own())
 
 
-def _gather(band: BundleBand, columns: Ints) -> object:
-    """Columns of a bundle as they are stored."""
-    bounds = band.dataset.col_bounds
-    first, stop = int(bounds[band.bundle.c0]), int(bounds[band.bundle.c1])
-    (found,) = answer(band, Request((Gather(columns),)), np.zeros(stop - first), first)
-    return found
+def answer_bundle(part: Part, asks: Sequence[Ask], kept: StrongColumns) -> list[list[object]]:
+    """Answer requests for one bundle, reading each of its tiles once.
+
+    Every request is computed on its own, so that its bits do not depend on what is asked beside it. ``kept`` has the
+    columns of earlier requests that named some.
+    """
+    _gather_lacking(part, [ask for ask in asks if ask.request.columns is not None], kept)
+    swept = iter(_sweep(part, [ask for ask in asks if ask.request.columns is None]))
+    return [next(swept) if ask.request.columns is None else _look(part, ask, kept) for ask in asks]
 
 
-def merge_answers(request: Request, axis: int, left: list[object], right: list[object]) -> list[object]:
-    """Merge the answers of two neighbouring bundles, query by query."""
-    return [q.merge(a, b, axis) for q, a, b in zip(request.queries, left, right, strict=True)]
+def _sweep(part: Part, asks: Sequence[Ask]) -> list[list[object]]:
+    """Answer requests about all columns, band by band."""
+    totals: list[list[object]] = [[] for _ in asks]
+    if not asks:
+        return totals
+    for blocks, start, stop in part.bands():
+        for k, ask in enumerate(asks):
+            rows = part.spaces[ask.rows].slice(start, stop, ask.derivative)
+            found = answer(part.tiles(blocks, ask.request), rows, ask.request)
+            totals[k] = merge_answers(ask.request, 0, totals[k], found) if totals[k] else found
+    return totals
+
+
+def _look(part: Part, ask: Ask, kept: StrongColumns) -> list[object]:
+    """Answer a request about columns that are kept, as one tile with all rows."""
+    request, bounds = ask.request, part.dataset.row_bounds - part.first_row
+    block = kept.block(ask.rows, part.bundle.index)
+    if request.imputation is not None:
+        block = block.imputed(request.imputation)
+    size = block.shape[1]
+    shift = np.zeros(size) if request.shift is None else request.shift
+    rows = part.spaces[ask.rows].slice(int(bounds[part.bundle.r0]), int(bounds[part.bundle.r1]), ask.derivative)
+    told = None if request.told is None else request.told[part.bundle.index - request.first]
+    own = Own(told, kept.recall(ask.rows, part.bundle.index))
+    return answer(Tiles([block], [shift], np.array([0, size]), own), rows, request)
+
+
+def _gather_lacking(part: Part, asks: Sequence[Ask], kept: StrongColumns) -> None:
+    """Gather what requests name and nobody asked for before; what several lack is gathered once."""
+    lacking = {}
+    for ask in asks:
+        assert ask.request.columns is not None
+        missing = kept.lacking(ask.rows, part.bundle.index, ask.request.columns)
+        if missing is not None:
+            lacking[ask.rows] = (ask.request.columns, missing)
+    if not lacking:
+        return
+    union = np.unique(np.concatenate([missing for _, missing in lacking.values()]))
+    ((found,),) = _sweep(part, [Ask(Request((Gather(union),)))])
+    for rows, (columns, missing) in lacking.items():
+        gathered: Any = found
+        kept.add(rows, part.bundle.index, columns, gathered[:, np.searchsorted(union, missing)])
+
+
+def merge_all(asks: Sequence[Ask], axis: int) -> Callable[[list[list[object]], list[list[object]]], list[list[object]]]:
+    """How the answers of two neighbouring bundles merge, request by request."""
+
+    def merge(left: list[list[object]], right: list[list[object]]) -> list[list[object]]:
+        return [merge_answers(ask.request, axis, a, b) for ask, a, b in zip(asks, left, right, strict=True)]
+
+    return merge
 
 
 @final
@@ -184,34 +193,35 @@ class Local:
         """Everything is within reach of this process."""
         return dataset
 
-    def open(self, dataset: Dataset, plan: Plan, rows: RowSpace) -> None:
+    def open(self, dataset: Dataset, plan: Plan, rows: Sequence[RowSpace]) -> None:
         """Prepare to answer requests about a dataset."""
         self._dataset, self._plan, self._rows = dataset, plan, rows
         self._bytes = self._moved = 0
         self._kept.clear()
 
-    def run(self, request: Request, derivative: Floats | None = None) -> list[object]:
-        """Answer a request, merged over all bundles."""
-        plan = self._plan
-        tree = MergeTree(len(plan.bundles), lambda a, b: merge_answers(request, plan.axis, a, b))
+    def run(self, asks: Sequence[Ask]) -> list[list[object]]:
+        """Answer requests, each merged over all bundles, in one sweep."""
+        bundles = self._plan.bundles
+        tree = MergeTree(len(bundles), merge_all(asks, self._plan.axis))
 
-        def one(bundle: Bundle) -> list[object]:
-            return answer_bundle(BundleBand(self._dataset, bundle, self._rows, derivative), request, self._kept)
+        def one(bundle: Bundle) -> list[list[object]]:
+            return answer_bundle(Part(self._dataset, bundle, self._rows), asks, self._kept)
 
-        def add(bundle: Bundle, partial: list[object]) -> None:
+        def add(bundle: Bundle, partial: list[list[object]]) -> None:
             self._moved += carried(partial)
             tree.add(0, bundle.index, partial)
 
-        self._moved += asked(request, len(plan.bundles), derivative)
+        self._moved += sum(asked(ask, len(bundles)) for ask in asks)
         with threadpool_limits(1, "blas"):
-            if self._threads == 1 or len(plan.bundles) == 1:
-                for bundle in plan.bundles:
+            if self._threads == 1 or len(bundles) == 1:
+                for bundle in bundles:
                     add(bundle, one(bundle))
             else:
                 with ThreadPoolExecutor(self._threads) as pool:
-                    for bundle, partial in zip(plan.bundles, pool.map(one, plan.bundles), strict=True):
+                    for bundle, partial in zip(bundles, pool.map(one, bundles), strict=True):
                         add(bundle, partial)
-        self._bytes += self._dataset.nbytes if request.columns is None else self._kept.nbytes
+        self._bytes += self._dataset.nbytes if any(ask.request.columns is None for ask in asks) else 0
+        self._bytes += sum(self._kept.nbytes(ask.rows) for ask in asks if ask.request.columns is not None)
         return tree.result()
 
     def bytes_read(self) -> int:

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 Ints = NDArray[np.int64]
+T = TypeVar("T")
 
 MAX_BUNDLES = 64
 
@@ -50,14 +52,14 @@ def plan_bundles(row_bounds: Ints, col_bounds: Ints, *, by_columns: bool) -> Pla
 
 
 @dataclass(slots=True)
-class MergeTree:
+class MergeTree(Generic[T]):
     """Merges partials of ``size`` leaves along the fixed binary tree, as soon as siblings are present."""
 
     size: int
-    merge: Callable[[list[object], list[object]], list[object]]
-    _nodes: dict[tuple[int, int], list[object]] = field(default_factory=dict)
+    merge: Callable[[T, T], T]
+    _nodes: dict[tuple[int, int], T] = field(default_factory=dict)
 
-    def add(self, level: int, position: int, partial: list[object]) -> None:
+    def add(self, level: int, position: int, partial: T) -> None:
         """Add the merged answer of leaves [position 2^level, (position + 1) 2^level)."""
         while (1 << level) < self.size:
             sibling = position ^ 1
@@ -69,11 +71,11 @@ class MergeTree:
             level, position = level + 1, position >> 1
         self._nodes[level, position] = partial
 
-    def nodes(self) -> list[tuple[int, int, list[object]]]:
+    def nodes(self) -> list[tuple[int, int, T]]:
         """Subtrees merged so far, as (level, position, answer)."""
         return [(level, position, partial) for (level, position), partial in sorted(self._nodes.items())]
 
-    def result(self) -> list[object]:
+    def result(self) -> T:
         """The answer of all leaves."""
         (partial,) = self._nodes.values()
         return partial

@@ -11,17 +11,16 @@ from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
-from numpy.typing import NDArray
 
-from distlasso.queries import Request
+from distlasso.queries import Ask
 
 _NUMBER = 8
 
 
-def asked(request: Request, bundles: int, derivative: NDArray[np.float64] | None) -> int:
+def asked(ask: Ask, bundles: int) -> int:
     """Bytes of a request: the same to every bundle, but for what each is told apart."""
-    apart = carried(request.told) + carried(derivative)
-    return bundles * carried(replace(request, told=None)) + apart
+    apart = carried(ask.request.told) + carried(ask.derivative)
+    return bundles * carried(replace(ask.request, told=None)) + apart
 
 
 def carried(value: Any) -> int:
