@@ -27,8 +27,8 @@ Ints = NDArray[np.int64]
 class Solutions:
     """Accepted solutions, one per lambda, on the original scale."""
 
-    coef: list[sp.csr_array] = field(default_factory=list)
-    intercept: list[float] = field(default_factory=list)
+    coef: list[sp.csr_array] = field(default_factory=list)  # [outputs, p]
+    intercept: list[float | Floats] = field(default_factory=list)
     gap: list[float] = field(default_factory=list)
     value: list[float] = field(default_factory=list)
     ended: str = ""  # why the path is shorter than asked for
@@ -36,8 +36,9 @@ class Solutions:
     def drop_last(self) -> None:
         """Forget the solution at the smallest lambda."""
         self.coef.pop()
-        for values in (self.intercept, self.gap, self.value):
-            values.pop()
+        self.intercept.pop()
+        self.gap.pop()
+        self.value.pop()
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +50,7 @@ class Limits:
 
     def passed(self, solutions: Solutions) -> str:
         """Return why the path ends here; empty if it goes on."""
-        if self.max_active is not None and any(coef.nnz > self.max_active for coef in solutions.coef[-1:]):
+        if self.max_active is not None and any(n_active(coef) > self.max_active for coef in solutions.coef[-1:]):
             return f"max_active={self.max_active} was passed"
         if self.deadline is not None and time.perf_counter() > self.deadline:
             return "time_limit was passed"
@@ -71,7 +72,7 @@ def fit(
             raise
         solutions.ended = "interrupted"
     most = limits.max_active
-    while most is not None and solutions.gap and solutions.coef[-1].nnz > most:
+    while most is not None and solutions.gap and n_active(solutions.coef[-1]) > most:
         solutions.drop_last()
     return solutions
 
@@ -99,7 +100,7 @@ def _fit_all(
         if solutions.gap:
             last = len(solutions.gap) - 1
             listener(BatchVerified(last + 1, lambdas.size, float(lambdas[last]), float(certified.gaps.max()),
-                                   solutions.coef[-1].nnz, problem.columns.size))  # fmt: skip
+                                   n_active(solutions.coef[-1]), problem.columns.size))  # fmt: skip
         if isinstance(command, active_set.Solve):
             solutions.ended = limits.passed(solutions)
             if solutions.ended:
@@ -112,10 +113,16 @@ def _accept(space: Space, solutions: Solutions, certified: Certified, count: int
     order = np.argsort(columns)
     for k in range(count):
         b = certified.b[:, k]
-        support = order[b[order] != 0]
-        row = sp.csr_array((b[support], columns[support], [0, support.size]), shape=(1, space.sd.size))
-        solutions.coef.append(row)
-        centred = float(certified.intercept[k])
-        solutions.intercept.append(centred - float(space.centre[columns] @ b) if space.intercept else 0.0)
+        rows = b.reshape(columns.size, -1)[order].T  # [outputs, |S|]
+        support = (rows != 0).any(axis=0)
+        indices, indptr = np.tile(columns[order][support], len(rows)), np.arange(len(rows) + 1) * int(support.sum())
+        solutions.coef.append(sp.csr_array((rows[:, support].ravel(), indices, indptr), shape=(len(rows), space.sd.size)))
+        level = certified.intercept[k] - space.centre[columns] @ b
+        solutions.intercept.append(level if space.intercept else np.zeros_like(level))
         solutions.gap.append(float(certified.gaps[k]))
         solutions.value.append(float(certified.value[k]))
+
+
+def n_active(coef: sp.csr_array) -> int:
+    """Columns with a coefficient other than zero; outputs that share a penalty share them."""
+    return int(coef.nnz // coef.shape[0])

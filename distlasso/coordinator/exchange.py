@@ -61,13 +61,21 @@ class Exchange:
         derivative: Floats | None = None, told: Floats | None = None, sweep: bool = True,
     ) -> list[Any]:  # fmt: skip
         """Ask several queries in one exchange, about all columns or about some; ``told`` has a part for each bundle."""
+        ask = self.compose(queries, models, columns=columns, derivative=derivative, told=told, sweep=sweep)
+        (answers,) = self.send([ask])
+        return answers
+
+    def compose(
+        self, queries: Sequence[Query], models: Models | None = None, *, columns: Ints | None = None,
+        derivative: Floats | None = None, told: Floats | None = None, sweep: bool = True,
+    ) -> Ask:  # fmt: skip
+        """What ``ask_all`` sends, to be sent together with others."""
         shift, imputation = self.shift, self.imputation
         if columns is not None:
             shift = None if shift is None else shift[columns]
             imputation = None if imputation is None else imputation.take(columns)
         request = Request(tuple(queries), models, self.loss, shift, columns, imputation, told)
-        (answers,) = self.send([Ask(request, self.rows, derivative, sweep and columns is None)])
-        return answers
+        return Ask(request, self.rows, derivative, sweep and columns is None)
 
     def send(self, asks: Sequence[Ask]) -> list[list[Any]]:
         """Have requests answered in one exchange, one sweep at most."""

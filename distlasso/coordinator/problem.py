@@ -41,6 +41,7 @@ class Task:
     sparse: bool
     by_columns: bool
     tol: float
+    gram: Floats | None = None  # (1/W) X' w X of ``keep``, centred, where fits of several responses share it
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +49,8 @@ class Certified:
     """A batch of solutions with their proof."""
 
     columns: Ints  # the strong set
-    b: Floats  # [|S|, L]
-    intercept: Floats  # [L], of the centred columns
+    b: Floats  # [|S|, L]; [|S|, L, q] where q responses share a penalty
+    intercept: Floats  # [L] or [L, q], of the centred columns
     gaps: Floats  # [L], relative to D0
     value: Floats  # [L]: mean loss above its minimum
     strength: Floats  # [p, L]: lambda at which each column would just stay out

@@ -17,7 +17,9 @@ from numpy.typing import NDArray
 
 from distlasso.certificate import Free, duality_gap, project
 from distlasso.coordinator.active_set import MAX_BATCH
+from distlasso.coordinator.exchange import Exchange
 from distlasso.coordinator.problem import CONFINED, STATISTICS, SWEPT, Certified, Task
+from distlasso.coordinator.space import Space
 from distlasso.penalties import AtLambda
 from distlasso.queries import Gather, Gradient, GradientPartial, Models, Square
 from distlasso.solvers.block_coordinate import solve
@@ -172,11 +174,10 @@ class Squared:
         return Strong(columns, form, np.zeros(columns.size), _newtons(space.sd.size))
 
     def _full_gram(self) -> Strong:
-        """One pass: the Gram of all columns."""
+        """The Gram of all columns, and what it needs of the target."""
         task, space = self._task, self._task.space
-        answer = task.exchange.ask(Square())
-        gram = (answer - np.outer(space.remainder, space.remainder))[np.ix_(task.keep, task.keep)]
-        form = GramForm(np.ascontiguousarray(gram), space.g0[task.keep], space.yy)
+        gram = fetch_gram(task.exchange, space, task.keep) if task.gram is None else task.gram
+        form = GramForm(gram, space.g0[task.keep], space.yy)
         return Strong(task.keep, form, np.zeros(task.keep.size), _newtons(space.sd.size))
 
     def _certify_one(self, at: AtLambda, b: Floats, u: Floats, rr: float) -> tuple[float, Floats, float]:
@@ -241,6 +242,13 @@ def _start(strong: Strong, batch: Sequence[AtLambda], solutions: Floats, k: int,
         return solutions[:, solved - 1] if solved else strong.b
     older, last = batch[solved - 2].lam, batch[solved - 1].lam
     return follow(solutions[:, solved - 2], solutions[:, solved - 1], (last - batch[k].lam) / (older - last))
+
+
+def fetch_gram(exchange: Exchange, space: Space, keep: Ints) -> Floats:
+    """Fetch the Gram of the columns of a problem, centred: one pass."""
+    answer = exchange.ask(Square())
+    gram = (answer - np.outer(space.remainder, space.remainder))[np.ix_(keep, keep)]
+    return np.ascontiguousarray(gram)
 
 
 def _newtons(size: int) -> list[Newton]:

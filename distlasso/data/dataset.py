@@ -60,7 +60,7 @@ class Dataset:
         Stored value of dense data that means missing; a fit puts the mean of the column there, over the rows of the fit
         (weighted) that have one. None: every value is data.
     y, sample_weight, offset : float64 [n] or None
-        Target, weights and offset of the rows.
+        Target ([n, q] for q responses), weights and offset of the rows.
     feature_names : list of str or None
         Names of the columns.
     statistics : Statistics or None
@@ -100,7 +100,7 @@ class Dataset:
         n = self.shape[0]
         changed: dict[str, Any] = {}
         if y is not None:
-            changed["y"] = check_rows("y", y, n)
+            changed["y"] = check_target(y, n)
         if sample_weight is not None:
             changed["sample_weight"] = check_weights(sample_weight, n)
         if offset is not None:
@@ -155,7 +155,7 @@ class Dataset:
             shape=(n, p), dtype=matrix.dtype, encoding=encoding, row_bounds=row_bounds, col_bounds=col_bounds,
             nnz=int(matrix.nnz) if sp.issparse(matrix) else n * p, nbytes=nbytes,
             reader=InMemory.cut(matrix, row_bounds, col_bounds, code), missing_value=code,
-            y=None if y is None else check_rows("y", y, n),
+            y=None if y is None else check_target(y, n),
             sample_weight=None if sample_weight is None else check_weights(sample_weight, n),
             offset=None if offset is None else check_rows("offset", offset, n), feature_names=names,
         )  # fmt: skip
@@ -211,6 +211,14 @@ def check_rows(name: str, values: ArrayLike, n: int) -> Floats:
     if large.size:
         raise InputError(f"{name} has {found[large[0]]:g} in row {large[0]}: squares of it overflow float64, rescale it")
     return found
+
+
+def check_target(values: ArrayLike, n: int) -> Floats:
+    """Check a target of one response, [n], or of several, [n, q]."""
+    array = real_numbers("y", values)
+    if array.ndim != 2 or array.shape[1] < 2:
+        return check_rows("y", values, n)
+    return np.stack([check_rows(f"column {j} of y", array[:, j], n) for j in range(array.shape[1])], axis=1)
 
 
 def check_weights(values: ArrayLike, n: int) -> Floats:

@@ -8,11 +8,10 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
-import scipy.sparse as sp
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
@@ -20,35 +19,30 @@ from distlasso.coordinator import drive
 from distlasso.coordinator.build import SOLVERS, build
 from distlasso.coordinator.exchange import Exchange
 from distlasso.coordinator.form import Form
-from distlasso.coordinator.problem import Problem, Task
+from distlasso.coordinator.lockstep import Lockstep
+from distlasso.coordinator.problem import Task
 from distlasso.coordinator.space import Space, centre
 from distlasso.data.chunks import parse_bytes
 from distlasso.data.dataset import Dataset
-from distlasso.data.statistics import Statistics
 from distlasso.errors import CertificateWarning, InputError, ResourceError
 from distlasso.events import FitFinished, FitStarted, Listener, ignore
 from distlasso.losses import Loss, as_loss
 from distlasso.path.history import no_records
 from distlasso.path.memory import peak_bytes, resident_bytes
-from distlasso.path.plan import Projection, project
+from distlasso.path.outputs import gather_outputs
+from distlasso.path.plan import Projection, at_once, project
+from distlasso.path.responses import Grid, Together, fit_responses, share_gram, statistics
 from distlasso.path.result import Path
 from distlasso.path.schedules import Schedule, UnknownNoise, as_schedule
-from distlasso.path.stages import MAX_STAGES, Stages
+from distlasso.path.staged import Plan, fit_in_stages
+from distlasso.path.stages import MAX_STAGES
 from distlasso.penalties import ElasticNet
 from distlasso.priors import Gaussian, Laplace, Prior, describe, noise_variance
-from distlasso.queries import Moments
 from distlasso.runtime.local import RowSpace, Runtime, serial, threads
 from distlasso.runtime.plan import plan_bundles
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
-
-
-@dataclass(frozen=True, slots=True)
-class _Grid:
-    lambdas: Floats | None
-    n_lambdas: int
-    min_ratio: float | None
 
 
 def fit_path(
@@ -89,8 +83,9 @@ def fit_path(
     data : Dataset, array [n, p] or scipy.sparse matrix [n, p]
         Features; float64, float32, int8 and uint8 are used as they are stored. A value that a Dataset marks as missing
         counts as the weighted mean of its column over all rows of the fit that have one.
-    y : float [n], optional
-        Target; by default the one stored in the Dataset.
+    y : float [n] or [n, q], optional
+        Target; by default the one stored in the Dataset. Several responses have a path each, at the same lambdas; one
+        pass over the data serves all of them.
     loss : {"squared", "logistic", "poisson", "huber"} or Huber
         Negative log-likelihood per row: ``(y - eta)^2 / 2``, ``log(1 + e^eta) - y eta`` (y 0 or 1), ``e^eta - y eta``,
         or Huber's with ``dl.Huber(delta)``.
@@ -108,7 +103,7 @@ def fit_path(
     lambdas : float [k], optional
         Penalty strengths; sorted descending, duplicates removed. Overrides the grid below.
     n_lambdas : int
-        Length of the geometric grid from the largest useful lambda.
+        Length of the geometric grid from the largest useful lambda (of the response that needs the largest).
     lambda_min_ratio : float, optional
         Smallest over largest lambda; by default 1e-4 if n >= p, else 1e-2.
     standardize, fit_intercept : bool
@@ -163,8 +158,9 @@ def fit_path(
                                       "l1_ratio": None if l1_ratio == 1.0 else l1_ratio})  # fmt: skip
     penalties = as_schedule(schedule)
     dataset = _dataset(data, y, sample_weight, offset)
+    _check_one_response(dataset, prior=prior, schedule=penalties)
     limits = _limits(started, max_active, time_limit)
-    grid = _Grid(_explicit(lambdas), n_lambdas, lambda_min_ratio)
+    grid = Grid(_explicit(lambdas), n_lambdas, lambda_min_ratio)
     n, p = dataset.shape
     sparse = dataset.encoding != "dense"
     place = _runtime(runtime, client)
@@ -172,114 +168,68 @@ def fit_path(
     with threadpool_limits(1, "blas"), np.errstate(over="ignore", invalid="ignore"):
         try:
             dataset = place.place(dataset)
-            projection = project(dataset)
+            projection = project(dataset, 1 if dataset.y is None or dataset.y.ndim == 1 else dataset.y.shape[1])
             _check_memory(projection, memory)
             form = projection.form
             by_columns = form.kind == "residual" and dataset.row_bounds.size == 2 and dataset.col_bounds.size > 2
             by_columns = by_columns and solver != "admm"
             plan = plan_bundles(dataset.row_bounds, dataset.col_bounds, by_columns=by_columns)
             rows, total = _rows(dataset, chosen, intercept=fit_intercept)
-            place.open(dataset, plan, [rows])
+            place.open(dataset, plan, rows)
             exchange = Exchange(place, chosen, None, listener)
-            statistics = _statistics(dataset, exchange, total)
-            space = centre(statistics, intercept=fit_intercept, sparse=sparse, narrow=dataset.dtype != np.float64,
-                           missing_value=dataset.missing_value)  # fmt: skip
-            exchange.shift, exchange.imputation = space.shift, space.imputation
+            found = statistics(dataset, exchange, total, len(rows))
+            spaces = [centre(own, intercept=fit_intercept, sparse=sparse, narrow=dataset.dtype != np.float64,
+                             missing_value=dataset.missing_value) for own in found]  # fmt: skip
+            exchange.shift, exchange.imputation = spaces[0].shift, spaces[0].imputation
             planned = resident_bytes() + projection.coordinator_bytes + place.tiles_at_once() * projection.tile_bytes
-            n_lambdas = 1 if prior is not None else grid.n_lambdas if grid.lambdas is None else grid.lambdas.size
-            listener(FitStarted(n, p, n_lambdas, form.reason, planned))
-            return _fit(dataset, space, grid, exchange, form, rows, by_columns, started,
+            count = 1 if prior is not None else grid.size * len(rows)
+            listener(FitStarted(n, p, count, form.reason, planned))
+            return _fit(dataset, spaces, grid, exchange, form, rows, by_columns, started,
                         l1_ratio=l1_ratio, factors=penalty_factors, bounds=bounds, standardize=standardize,
-                        tol=tol, listener=listener, limits=limits, solver=solver, prior=prior, schedule=penalties,
-                        total=total)  # fmt: skip
+                        tol=tol, limits=limits, solver=solver, prior=prior, schedule=penalties, total=total)  # fmt: skip
         finally:
             place.close()
 
 
-def _statistics(dataset: Dataset, exchange: Exchange, total: float) -> Statistics:
-    """Stored statistics, or those of one pass, which also looks at every value."""
-    if dataset.statistics is not None:
-        return dataset.statistics.scaled(1.0 / total)
-    found = exchange.ask(Moments())
-    assert isinstance(found, Statistics)
-    absent_rows = dataset.sample_weight is not None and not dataset.sample_weight.all()
-    if not dataset.validated and (absent_rows or not (np.isfinite(found.m2).all() and np.isfinite(found.max_abs).all())):
-        _refuse_not_finite(dataset)
-    if not np.isfinite(found.m2).all():
-        raise InputError(f"column {int(np.argmin(np.isfinite(found.m2)))} overflows float64 when squared: rescale it")
-    return found
-
-
-def _refuse_not_finite(dataset: Dataset) -> None:
-    """Name the first NaN or infinity."""
-    for i in range(dataset.row_bounds.size - 1):
-        for j in range(dataset.col_bounds.size - 1):
-            bad = dataset.tile(i, j).first_not_finite()
-            if bad is not None:
-                row, column = int(dataset.row_bounds[i]) + bad[0], int(dataset.col_bounds[j]) + bad[1]
-                name = f" ({dataset.feature_names[column]})" if dataset.feature_names else ""
-                raise InputError(
-                    f"X is NaN or infinite in row {row}, column {column}{name}: clean it, or say that NaN means missing "
-                    "with Dataset.from_arrays(X, y, missing_value=np.nan) or dl.ingest(..., missing='keep')"
-                )
-
-
 def _fit(
-    dataset: Dataset, space: Space, grid: _Grid, exchange: Exchange, form: Form, rows: RowSpace,
+    dataset: Dataset, spaces: list[Space], grid: Grid, exchange: Exchange, form: Form, rows: list[RowSpace],
     by_columns: bool, started: float, *, l1_ratio: float, factors: Any, bounds: tuple[Any, Any] | None,
-    standardize: bool, tol: float, listener: Listener, limits: drive.Limits, solver: str,
-    prior: Prior | None, schedule: Schedule | None, total: float,
+    standardize: bool, tol: float, limits: drive.Limits, solver: str, prior: Prior | None, schedule: Schedule | None,
+    total: float,
 ) -> Path:  # fmt: skip
-    n, p = dataset.shape
-    loss, variance = exchange.loss, None
+    space, listener, variance = spaces[0], exchange.listener, None
     if prior is not None:
-        variance, l1_ratio = noise_variance(prior, loss.name), prior.l1_ratio
+        variance, l1_ratio = noise_variance(prior, exchange.loss.name), prior.l1_ratio
         schedule = UnknownNoise(prior) if variance is None else None
-        grid = _Grid(None if variance is None else np.array([prior.lam(variance, total)]), 1, None)
-    penalty, excluded = _penalty(p, space, l1_ratio, factors, bounds, standardize)
+        grid = Grid(None if variance is None else np.array([prior.lam(variance, total)]), 1, None)
+    penalty, excluded = _penalty(dataset.shape[1], space, l1_ratio, factors, bounds, standardize)
     keep = np.flatnonzero(~space.constant & ~excluded)
     free = keep[penalty.at(1.0).take(keep).is_free()]
-    task = Task(space, penalty, keep, free, exchange, rows.y, rows.weight, rows.offset,
-                dataset.encoding != "dense", by_columns, tol)  # fmt: skip
-    problem, reason = build(task, form, solver)
-    stages, counts = None, np.zeros(0, dtype=np.int64)
-    if _is_degenerate(problem, space):
-        if grid.lambdas is None:
-            raise InputError("constant target: every coefficient is 0 at any lambda; pass explicit `lambdas` for that model")
-        warnings.warn("constant target: the null model is returned with gap 0", CertificateWarning, stacklevel=4)
-        solutions = _null_models(problem, space, grid.lambdas)
-        certificate = "constant target"
-        lambdas = grid.lambdas
+    together = Together(listener, len(rows))
+    lockstep = Lockstep(exchange, len(rows), at_once=at_once(dataset.shape), announce=together.announce)
+    tasks = [Task(mine, penalty, keep, free, asks, own.y, own.weight, own.offset, dataset.encoding != "dense", by_columns, tol)
+             for mine, asks, own in zip(spaces, lockstep.exchanges, rows, strict=True)]  # fmt: skip
+    make = partial(build, form=form, solver=solver)
+    staged = None
+    if schedule is None:
+        tasks = share_gram(tasks, exchange, form, solver)
+        lambdas, fitted = fit_responses(tasks, make, grid, lockstep, limits)
     else:
-        lam_max = _largest(penalty, problem, keep)
-        if schedule is not None:
-            stages = Stages(task, problem, schedule, weight=total, listener=listener)
-            whole = form.kind == "gram" and loss.quadratic  # the Gram of all columns serves every fit
-            stages.begin(lambda: problem if whole else build(task, form, solver)[0], lam_max)
-            task = replace(task, penalty=stages.penalty)
-            lam_max = _largest(stages.penalty, problem, keep)
-            if variance is None and prior is not None:
-                grid = _Grid(np.array([stages.strength]), 1, None)
-        lambdas = grid.lambdas if grid.lambdas is not None else _geometric(grid, lam_max, n, p)
-        solutions = drive.fit(task, problem, lambdas, lam_max, listener, limits)
-        if not solutions.gap:
-            raise ResourceError(f"{solutions.ended} before the first lambda was certified: allow more")
-        certificate = problem.certificate
-        if stages is not None and prior is None:
-            counts = stages.follow(solutions, lambdas, limits)
-            certificate = stages.certificate
-    gap, asked = np.array(solutions.gap), lambdas.size
-    converged = gap <= tol
+        whole = form.kind == "gram" and exchange.loss.quadratic  # the Gram of all columns serves every fit
+        plan = Plan(schedule, total, before=prior is not None, shared=whole)
+        lambdas, one, staged = fit_in_stages(tasks[0], make, grid, plan, limits)
+        fitted = [one]
+    found = gather_outputs(lambdas, fitted)
+    gap, converged = found.gap, found.gap <= tol
     if not converged.all():
-        worst = float(gap.max())
         warnings.warn(
-            f"{int((~converged).sum())} of {gap.size} solutions stopped above tol={tol:g} (largest gap {worst:.2e})",
-            CertificateWarning, stacklevel=4,
+            f"{int((~converged).sum())} of {converged.size} solutions stopped above tol={tol:g} "
+            f"(largest gap {float(gap.max()):.2e})", CertificateWarning, stacklevel=3,
         )  # fmt: skip
-    if stages is not None and stages.unsettled:
+    if staged is not None and staged.unsettled:
         warnings.warn(
-            f"schedule={schedule!r} was stopped after {MAX_STAGES} fits at {stages.unsettled} of {gap.size} lambdas, "
-            "before it settled", CertificateWarning, stacklevel=4,
+            f"schedule={schedule!r} was stopped after {MAX_STAGES} fits at {staged.unsettled} of {gap.size} lambdas, "
+            "before it settled", CertificateWarning, stacklevel=3,
         )  # fmt: skip
     stated = ""
     if prior is not None:
@@ -287,38 +237,18 @@ def _fit(
         estimated = lam / prior.lam(1.0, total)
         stated = describe(prior, lam, estimated if variance is None else variance, estimated=variance is None)
     seconds = time.perf_counter() - started
-    listener(FitFinished(gap.size, exchange.passes, exchange.rounds, seconds, solutions.ended or "complete"))
-    value = np.array(solutions.value)
+    listener(FitFinished(converged.size, exchange.passes, exchange.rounds, seconds, found.ended or "complete"))
     return Path(
-        lambdas=lambdas[: gap.size], coef=sp.csr_array(sp.vstack(solutions.coef, format="csr")),
-        intercept=np.array(solutions.intercept), gap=gap,
-        deviance_ratio=1.0 - value / problem.d0 if certificate != "constant target" else np.zeros_like(value),
-        converged=converged, certificate=certificate, dropped=np.flatnonzero(space.constant),
-        feature_names=dataset.feature_names, passes=exchange.passes, rounds=exchange.rounds,
-        bytes_read=exchange.runtime.bytes_read(), bytes_moved=exchange.runtime.bytes_moved(), seconds=seconds,
-        peak_bytes=peak_bytes(), loss=loss.name, l1_ratio=l1_ratio, standardize=standardize, tol=tol, solver=reason,
-        complete=gap.size == asked, null_deviance=problem.d0, imputation=space.imputation, prior=stated,
-        schedule="" if schedule is None or prior is not None else repr(schedule),
-        stages=counts if counts.size else np.zeros(gap.size, dtype=np.int64),
-        history=stages.history(gap.size) if stages is not None and prior is None else no_records(),
+        lambdas=found.lambdas, coef=found.coef, intercept=found.intercept, gap=gap,
+        deviance_ratio=found.deviance_ratio, converged=converged, certificate=found.certificate,
+        dropped=np.flatnonzero(space.constant), feature_names=dataset.feature_names, passes=exchange.passes,
+        rounds=exchange.rounds, bytes_read=exchange.runtime.bytes_read(), bytes_moved=exchange.runtime.bytes_moved(),
+        seconds=seconds, peak_bytes=peak_bytes(), loss=exchange.loss.name, l1_ratio=l1_ratio, standardize=standardize,
+        tol=tol, solver=found.solver, complete=found.lambdas.size == lambdas.size, null_deviance=found.d0,
+        imputation=space.imputation, prior=stated, schedule="" if schedule is None or prior is not None else repr(schedule),
+        stages=np.zeros(len(gap), dtype=np.int64) if staged is None else staged.counts,
+        history=no_records() if staged is None else staged.history,
     )  # fmt: skip
-
-
-def _largest(penalty: ElasticNet, problem: Problem, keep: Ints) -> float:
-    """Lambda at which the first coefficient comes in."""
-    return float(np.max(penalty.strength(problem.null_gradient())[keep], initial=0.0))
-
-
-def _is_degenerate(problem: Problem, space: Space) -> bool:
-    """Whether the null model leaves nothing to explain, but for rounding."""
-    return problem.d0 <= 0.5e-28 * max(space.y_centre**2, 1e-280) or not problem.d0 > 0
-
-
-def _null_models(problem: Problem, space: Space, lambdas: Floats) -> drive.Solutions:
-    """The null model at every lambda."""
-    k, level = lambdas.size, problem.null_intercept
-    empty = sp.csr_array((1, space.sd.size))
-    return drive.Solutions([empty] * k, [level] * k, [0.0] * k, [0.0] * k)
 
 
 def _check_memory(projection: Projection, memory: str | int | None) -> None:
@@ -361,6 +291,12 @@ def _check_prior(prior: Prior | None, loss: str, rest: Mapping[str, Any]) -> Non
     noise_variance(prior, loss)
 
 
+def _check_one_response(dataset: Dataset, **options: object) -> None:
+    for name, value in options.items():
+        if value is not None and dataset.y is not None and dataset.y.ndim == 2:
+            raise InputError(f"{name}= is for one response, and y has {dataset.y.shape[1]}: fit them one by one")
+
+
 def _explicit(lambdas: Any) -> Floats | None:
     if lambdas is None:
         return None
@@ -376,13 +312,6 @@ def _explicit(lambdas: Any) -> Floats | None:
     return np.unique(values)[::-1].copy()
 
 
-def _geometric(grid: _Grid, lam_max: float, n: int, p: int) -> Floats:
-    if lam_max <= 0:
-        raise InputError("no penalised column has any correlation with the target: pass explicit `lambdas`")
-    ratio = grid.min_ratio if grid.min_ratio is not None else (1e-4 if n >= p else 1e-2)
-    return np.asarray(lam_max * np.geomspace(1.0, ratio, grid.n_lambdas))
-
-
 def _dataset(data: Any, y: Any, sample_weight: Any, offset: Any) -> Dataset:
     if isinstance(data, Dataset):
         dataset = data.with_target(y, sample_weight, offset)
@@ -395,15 +324,18 @@ def _dataset(data: Any, y: Any, sample_weight: Any, offset: Any) -> Dataset:
     return dataset
 
 
-def _rows(dataset: Dataset, loss: Loss, *, intercept: bool) -> tuple[RowSpace, float]:
-    """Target as the loss wants it, weights that sum to one, and the offset where it is not simply a part of y."""
+def _rows(dataset: Dataset, loss: Loss, *, intercept: bool) -> tuple[list[RowSpace], float]:
+    """Every response as the loss wants it, weights that sum to one, and the offset where it is not simply a part of y."""
     y, offset = np.asarray(dataset.y, dtype=np.float64), dataset.offset
-    weight = np.ones(y.size) if dataset.sample_weight is None else dataset.sample_weight
-    y = loss.target(y, weight, intercept=intercept)
-    if loss.quadratic and offset is not None:
-        y, offset = y - offset, None
+    weight = np.ones(len(y)) if dataset.sample_weight is None else dataset.sample_weight
     total = float(np.sum(weight))
-    return RowSpace(y, weight / total, offset), total
+    rows = []
+    for own in (y,) if y.ndim == 1 else np.ascontiguousarray(y.T):
+        own = loss.target(own, weight, intercept=intercept)
+        if loss.quadratic and offset is not None:
+            own = own - offset
+        rows.append(RowSpace(own, weight / total, None if loss.quadratic else offset))
+    return rows, total
 
 
 def _penalty(

@@ -17,6 +17,8 @@ from distlasso.solvers.newton import MAX_FACTOR
 _STRONG_PER_ROW = 2  # strong columns a row that prototypes never passed
 _COPIES = 4  # of the strong columns: held, working set, being extended, in transit
 _FLOAT = 8
+_AT_ONCE = 32
+_BATCH_BYTES = 4 << 30  # of gradients and residuals of all responses that share a sweep
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,19 +40,31 @@ class Projection:
         }
 
 
-def project(dataset: Dataset) -> Projection:
-    """Project the cost of a path of a hundred lambdas."""
+def at_once(shape: tuple[int, int]) -> int:
+    """Responses that share a sweep: as many as have room for their batches beside each other."""
+    return max(1, min(_AT_ONCE, _BATCH_BYTES // _batch(shape)))
+
+
+def project(dataset: Dataset, responses: int = 1) -> Projection:
+    """Project the cost of a path of a hundred lambdas, for each of some responses."""
     n, p = dataset.shape
     sparse = dataset.encoding != "dense"
     form = choose(n, p, sparse=sparse, nnz=dataset.nnz)
     rows, columns = dataset.row_bounds, dataset.col_bounds
     share = (int((rows[1:] - rows[:-1]).max()) / n) * (int((columns[1:] - columns[:-1]).max()) / p)
     tile = int(dataset.nbytes * min(1.0, share * (4 if sparse else 1)))
-    batch = MAX_BATCH * _FLOAT * (8 * p + 3 * n)
+    beside = min(responses, at_once((n, p)))
     held = _gram(p) if form.kind == "gram" else _residual(dataset, sparse)
     passes = (1, 3) if form.kind == "gram" else (4, 16)
     statistics = 0 if dataset.statistics is not None else 1
-    return Projection(form, (passes[0] + statistics, passes[1] + statistics), batch + held + 6 * _FLOAT * (n + p), tile)
+    together = beside * (_batch((n, p)) + held) + 6 * _FLOAT * (n + p) * responses
+    return Projection(form, (passes[0] + statistics, passes[1] + statistics), together, tile)
+
+
+def _batch(shape: tuple[int, int]) -> int:
+    """Gradients and residuals of a batch of one response."""
+    n, p = shape
+    return MAX_BATCH * _FLOAT * (8 * p + 3 * n)
 
 
 def _gram(p: int) -> int:

@@ -10,7 +10,7 @@ import os
 import shutil
 import zipfile
 import zlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path as FilePath
 from typing import Any, final
 
@@ -23,6 +23,7 @@ from distlasso.data.missing import Imputation, spelled
 from distlasso.errors import InputError, StoreError
 from distlasso.losses import LOSSES
 from distlasso.path.history import no_records
+from distlasso.path.linear import linear
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -33,7 +34,11 @@ _FORMAT = 1
 @final
 @dataclass(frozen=True, slots=True, eq=False)
 class Path:
-    """A regularisation path.
+    """A regularisation path, of one response or of several that share the lambdas.
+
+    For q responses, ``coef`` is a tuple of q arrays, ``intercept``, ``gap``, ``deviance_ratio`` and ``converged`` are
+    [k, q], and ``null_deviance`` is [q]; ``output(j)`` is the path of one of them. Responses of a multi-task fit share
+    their penalty too, so that they have one ``gap``, ``deviance_ratio``, ``converged`` and ``null_deviance``.
 
     Attributes
     ----------
@@ -80,7 +85,7 @@ class Path:
     """
 
     lambdas: Floats
-    coef: sp.csr_array
+    coef: Any  # csr_array, or a tuple of them
     intercept: Floats
     gap: Floats
     deviance_ratio: Floats
@@ -100,7 +105,7 @@ class Path:
     tol: float
     solver: str
     complete: bool
-    null_deviance: float
+    null_deviance: Any  # float, or float64 [q]
     imputation: Imputation | None = None
     prior: str = ""
     schedule: str = ""
@@ -108,12 +113,40 @@ class Path:
     history: NDArray[np.void] = field(default_factory=no_records)
 
     @property
-    def n_active(self) -> Ints:
-        """Nonzero coefficients at each lambda, int64 [k]."""
-        return np.asarray(np.diff(self.coef.indptr), dtype=np.int64)
+    def outputs(self) -> tuple[sp.csr_array, ...]:
+        """Coefficients of every response, also where it is one."""
+        return self.coef if isinstance(self.coef, tuple) else (self.coef,)
 
-    def at(self, lam: float) -> tuple[Floats, float]:
+    @property
+    def n_active(self) -> Ints:
+        """Nonzero coefficients at each lambda, int64 [k] ([k, q]); under multi-task, features with any."""
+        counts = np.array([np.diff(coef.indptr) for coef in self.outputs], dtype=np.int64).T
+        return counts if self.gap.ndim == 2 else np.max(counts, axis=1)
+
+    def output(self, j: int) -> Path:
+        """Return the path of response ``j`` alone.
+
+        Raises
+        ------
+        InputError
+            If there is no such response.
+        """
+        if not 0 <= j < len(self.outputs):
+            raise InputError(f"there is no response {j}: the path has {len(self.outputs)}")
+        if not isinstance(self.coef, tuple):
+            return self
+        alone = replace(self, coef=self.coef[j], intercept=self.intercept[:, j])
+        if self.gap.ndim == 1:  # multi-task: what is proved is proved of all together
+            return alone
+        gap, converged, ratio = self.gap[:, j], self.converged[:, j], self.deviance_ratio[:, j]
+        return replace(
+            alone, gap=gap, converged=converged, deviance_ratio=ratio, null_deviance=float(self.null_deviance[j])
+        )
+
+    def at(self, lam: float) -> tuple[Floats, Any]:
         """Coefficients float64 [p] and intercept at ``lam``, linearly interpolated between grid points.
+
+        For q responses they are [p, q] and [q].
 
         Raises
         ------
@@ -126,9 +159,10 @@ class Path:
         right = min(int(np.searchsorted(-lams, -lam)), lams.size - 1)
         left = max(right - 1, 0)
         share = 1.0 if lams[left] == lams[right] else min(max((lams[left] - lam) / (lams[left] - lams[right]), 0.0), 1.0)
-        ends = self.coef[[left, right]].toarray()
-        coef = (1.0 - share) * ends[0] + share * ends[1]
-        return coef, float((1.0 - share) * self.intercept[left] + share * self.intercept[right])
+        ends = [coef[[left, right]].toarray() for coef in self.outputs]
+        coef = np.array([(1.0 - share) * end[0] + share * end[1] for end in ends]).T
+        level = (1.0 - share) * self.intercept[left] + share * self.intercept[right]
+        return (coef, level) if isinstance(self.coef, tuple) else (coef[:, 0], float(level))
 
     def predict(self, X: Any, *, lam: float | None = None, type: str = "link") -> Floats:
         """Predict rows; missing values become the means of the rows of the fit.
@@ -147,21 +181,22 @@ class Path:
 
         Returns
         -------
-        float64 [n] for one lambda, [n, k] for the whole path.
+        float64 [n] for one lambda, [n, k] for the whole path; [n, q] and [n, k, q] for q responses.
         """
         types = ("link", "response", "class") if self.loss == "logistic" else ("link", "response")
         if type not in types:
             raise InputError(f"type={type!r} is not known for {self.loss} loss: use one of {', '.join(types)}")
         if lam is None:
-            coef, intercept = np.asarray(self.coef.toarray().T), self.intercept
+            coef = np.stack([own.toarray().T for own in self.outputs], axis=2)  # [p, k, q]
+            intercept = self.intercept.reshape(coef.shape[1:])
         else:
-            one, b0 = self.at(lam)
-            coef, intercept = one[:, None], np.array([b0])
-        offset = X.offset if isinstance(X, Dataset) else None
-        eta = _linear(X, coef, self.imputation) + intercept
-        if offset is not None:
-            eta = eta + offset[:, None]
-        eta = eta if lam is None else eta[:, 0]
+            one, intercept = self.at(lam)
+            coef = one.reshape(one.shape[0], 1, -1)
+        eta = linear(X, np.ascontiguousarray(coef.reshape(coef.shape[0], -1)), self.imputation) + np.ravel(intercept)
+        if isinstance(X, Dataset) and X.offset is not None:
+            eta = eta + X.offset[:, None]
+        eta = eta.reshape(-1, *coef.shape[1:])[:, slice(None) if lam is None else 0]
+        eta = eta if isinstance(self.coef, tuple) else eta[..., 0]
         if type == "class":
             return np.asarray(eta > 0, dtype=np.float64)
         return eta if type == "link" else LOSSES[self.loss].mean(eta)
@@ -183,12 +218,15 @@ class Path:
         try:
             wip.mkdir(parents=True)
             arrays = {name: getattr(self, name) for name in _ARRAYS}
-            parts = {"coef_data": self.coef.data, "coef_indices": self.coef.indices, "coef_indptr": self.coef.indptr}
+            coef = sp.csr_array(sp.vstack(self.outputs, format="csr"))
+            parts = {"coef_data": coef.data, "coef_indices": coef.indices, "coef_indptr": coef.indptr}
             if self.imputation is not None:
                 arrays["fill"] = self.imputation.fill
             np.savez(wip / "path.npz", allow_pickle=False, **arrays, **parts)
             manifest = {name: getattr(self, name) for name in _SCALARS}
-            manifest |= {"format": _FORMAT, "shape": list(self.coef.shape), "feature_names": self.feature_names}
+            manifest |= {"format": _FORMAT, "shape": list(coef.shape), "feature_names": self.feature_names}
+            manifest["null_deviance"] = np.asarray(self.null_deviance).tolist()
+            manifest["outputs"] = len(self.outputs) if isinstance(self.coef, tuple) else None
             manifest["missing_value"] = None if self.imputation is None else spelled(self.imputation.code)
             (wip / "path.json").write_text(json.dumps(manifest, indent=1))
             if final_name.exists():
@@ -204,7 +242,7 @@ class Path:
         """Sizes, costs and the worst gap, as plain values."""
         return {
             "lambdas": int(self.lambdas.size), "lambda_max": float(self.lambdas[0]), "lambda_min": float(self.lambdas[-1]),
-            "active": int(self.n_active[-1]), "deviance_ratio": float(self.deviance_ratio[-1]),
+            "active": self.n_active[-1].tolist(), "deviance_ratio": self.deviance_ratio[-1].tolist(),
             "largest_gap": float(self.gap.max()), "converged": bool(self.converged.all()), "complete": self.complete,
             "certificate": self.certificate,
             "dropped": int(self.dropped.size), "passes": self.passes, "rounds": self.rounds,
@@ -213,7 +251,12 @@ class Path:
         }  # fmt: skip
 
     def plot(self, file: str | os.PathLike[str] | None = None) -> Any:
-        """Draw coefficients against lambda; return the matplotlib figure, saved to ``file`` if given."""
+        """Draw coefficients against lambda; return the matplotlib figure, saved to ``file`` if given.
+
+        Of several responses, one: ``path.output(j).plot()``.
+        """
+        if isinstance(self.coef, tuple):
+            raise InputError(f"the path has {len(self.coef)} responses: plot one of them, path.output(j).plot()")
         from distlasso.plots import plot_path
 
         return plot_path(self, file)
@@ -247,52 +290,14 @@ def load(directory: str | os.PathLike[str]) -> Path:
             code = manifest.get("missing_value")
             imputation = None if code is None else Imputation(float("nan") if code == "NaN" else code, arrays["fill"])
         scalars = {name: manifest[name] for name in _SCALARS}
+        outputs = manifest.get("outputs")
+        if outputs is not None:
+            length = coef.shape[0] // outputs
+            coef = tuple(sp.csr_array(coef[j * length : (j + 1) * length]) for j in range(outputs))
+        if isinstance(scalars["null_deviance"], list):
+            scalars["null_deviance"] = np.array(scalars["null_deviance"])
     except FileNotFoundError as error:
         raise StoreError(f"no model at {root}: {error.filename} is missing") from error
     except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise StoreError(f"the model at {root} is damaged: {error}") from error
     return Path(coef=coef, feature_names=manifest["feature_names"], imputation=imputation, **values, **scalars)
-
-
-def _linear(X: Any, coef: Floats, imputation: Imputation | None) -> Floats:
-    """X @ coef for arrays, sparse matrices and datasets."""
-    p = coef.shape[0]
-    if isinstance(X, Dataset):
-        if X.shape[1] != p:
-            raise InputError(f"the data has {X.shape[1]} columns, the model {p}")
-        return _finite(_linear_dataset(X, coef, imputation))
-    data = X if sp.issparse(X) else np.asarray(X)
-    if data.ndim != 2 or data.shape[1] != p:
-        raise InputError(f"X has shape {data.shape}, the model expects (n, {p})")
-    if not np.issubdtype(data.dtype, np.number) and data.dtype != np.bool_:
-        raise InputError(f"X has dtype {data.dtype}, expected numbers")
-    support = np.flatnonzero((coef != 0).any(axis=1))
-    used = data[:, support]
-    if imputation is not None and not sp.issparse(used):
-        used = imputation.take(support).apply(used)
-    return _finite(np.asarray(used @ coef[support], dtype=np.float64))
-
-
-def _finite(eta: Floats) -> Floats:
-    if not np.isfinite(eta).all():
-        raise InputError(
-            "X has missing, NaN or infinite values in columns the model uses: clean or impute them first; only a model "
-            "of data with missing values has means for them"
-        )
-    return eta
-
-
-def _linear_dataset(dataset: Dataset, coef: Floats, imputation: Imputation | None) -> Floats:
-    eta = np.zeros((dataset.shape[0], coef.shape[1]))
-    rows, cols = dataset.row_bounds, dataset.col_bounds
-    for j in range(cols.size - 1):
-        own = coef[cols[j] : cols[j + 1]]
-        support = np.flatnonzero((own != 0).any(axis=1))
-        if support.size == 0:
-            continue
-        for i in range(rows.size - 1):
-            part, tile = np.ascontiguousarray(own[support]), dataset.tile(i, j)
-            if imputation is not None and dataset.missing_value is not None:
-                tile = tile.imputed(Imputation(dataset.missing_value, imputation.fill[cols[j] : cols[j + 1]]))
-            eta[rows[i] : rows[i + 1]] += tile.eta(support, part, np.zeros(support.size))
-    return eta

@@ -257,7 +257,7 @@ class Stages:
     def _track(self, solutions: drive.Solutions, lambdas: Floats, k: int) -> _Track:
         row = solutions.coef[k]
         order = np.argsort(row.indices)
-        last = Solution(row.indices[order].astype(np.int64), row.data[order], solutions.intercept[k],
+        last = Solution(row.indices[order].astype(np.int64), row.data[order], float(solutions.intercept[k]),
                         solutions.gap[k], solutions.value[k])  # fmt: skip
         stage = self._first(float(lambdas[k]), last)
         trail = Trail(last.support, last.support, self._charge(stage, Step(stage.weights)))

@@ -187,11 +187,12 @@ class Cluster:
         assert isinstance(dataset.reader, InMemory)
         rows, columns = (int(np.diff(bounds).max()) for bounds in (dataset.row_bounds, dataset.col_bounds))
         missing = "error" if dataset.missing_value is None else "keep"
-        store = ingest((dataset.reader.matrix, dataset.y), Path(self._temporary) / "data.zarr",
+        several = dataset.y is not None and dataset.y.ndim == 2
+        store = ingest((dataset.reader.matrix, None if several else dataset.y), Path(self._temporary) / "data.zarr",
                        encoding=dataset.encoding, chunks=(rows, columns), missing=missing,
                        missing_value=dataset.missing_value)  # fmt: skip
         placed = replace(store, feature_names=dataset.feature_names)
-        return placed.with_target(None, dataset.sample_weight, dataset.offset)
+        return placed.with_target(dataset.y if several else None, dataset.sample_weight, dataset.offset)
 
     def open(self, dataset: Dataset, plan: Plan, rows: Sequence[RowSpace]) -> None:
         """Prepare to answer requests about a dataset in a store."""

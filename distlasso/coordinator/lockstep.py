@@ -1,0 +1,159 @@
+"""Fits that go side by side over the same data: what they ask at the same time is answered by one sweep.
+
+Every fit is ordinary code on a thread of its own. Where it asks, it waits until every other fit has asked too, or has
+ended; then the calling thread has all questions answered by one exchange. Each question is computed on its own, so that the
+bits of a fit do not depend on its company; how many sweeps are made depends on the fits alone, not on who is faster.
+Responses go side by side, and so can the folds of a cross-validation: fits differ in the row space that they ask about.
+Read next: ``exchange.py``.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from typing import Generic, TypeVar, final
+
+from distlasso.coordinator.exchange import Exchange
+from distlasso.events import Event
+from distlasso.queries import Ask
+
+T = TypeVar("T")
+
+
+@dataclass(slots=True, eq=False)
+class _Table:
+    """What the seats share; to be looked at and changed under its lock only."""
+
+    changed: threading.Condition = field(default_factory=threading.Condition)
+    stopped: BaseException | None = None  # what every fit must raise where it asks next
+
+
+@final
+@dataclass(slots=True, eq=False)
+class _Seat(Generic[T]):
+    """Where one fit sits: to the fit it is a runtime, which answers once everyone has asked."""
+
+    table: _Table
+    fit: int
+    events: deque[Event] = field(default_factory=deque)  # not announced yet
+    asks: Sequence[Ask] | None = None  # waiting for answers
+    answers: list[list[object]] = field(default_factory=list)
+    ended: bool = False
+    result: list[T] = field(default_factory=list)  # empty where the work has failed
+    failure: BaseException | None = None
+
+    def run(self, asks: Sequence[Ask]) -> list[list[object]]:
+        """Ask, and wait for the others."""
+        table = self.table
+        with table.changed:
+            self.asks = asks
+            table.changed.notify_all()
+            table.changed.wait_for(lambda: self.asks is None or table.stopped is not None)
+            self.asks = None
+            if table.stopped is not None:
+                raise table.stopped
+            return self.answers
+
+    def bytes_read(self) -> int:
+        """Nothing of its own: the exchange behind all seats counts."""
+        return 0
+
+    def bytes_moved(self) -> int:
+        """Nothing of its own either."""
+        return 0
+
+    def sit(self, work: Callable[[], T]) -> None:
+        """Do the work, and leave its result or its failure."""
+        result: list[T] = []
+        failure: BaseException | None = None
+        try:
+            result = [work()]
+        except BaseException as error:  # raised again by the calling thread
+            failure = error
+        with self.table.changed:
+            self.result, self.failure, self.ended = result, failure, True
+            self.table.changed.notify_all()
+
+
+@final
+class Lockstep:
+    """Runs fits over one exchange; fit ``k`` asks about row space ``k``, through ``exchanges[k]``."""
+
+    def __init__(
+        self, exchange: Exchange, count: int, *, at_once: int = 32, announce: Callable[[int, Event], None] | None = None
+    ) -> None:
+        """Prepare for ``count`` fits, of which ``at_once`` share a sweep.
+
+        ``exchange`` is ready to be asked: its shift and imputation hold for every fit. ``announce`` receives the events
+        of each fit with its number, on the calling thread.
+        """
+        self._exchange, self._count, self._at_once, self._table = exchange, count, at_once, _Table()
+        self._announce_to = announce or (lambda k, event: exchange.listener(event))
+        self.exchanges = [replace(exchange, rows=k) for k in range(count)] if count > 1 else [exchange]
+
+    def run(self, works: Sequence[Callable[[], T]]) -> list[T]:
+        """Do one piece of work a fit; return when all have ended. One alone needs no thread.
+
+        The failure of one is raised at all others where they ask next, and so is Ctrl-C.
+        """
+        if self._count == 1:
+            return [work() for work in works]
+        results: list[T] = []
+        for first in range(0, self._count, self._at_once):
+            results += self._run(works[first : first + self._at_once], first)
+        return results
+
+    def _run(self, works: Sequence[Callable[[], T]], first: int) -> list[T]:
+        seats: list[_Seat[T]] = [_Seat(self._table, k) for k in range(first, first + len(works))]
+        for seat in seats:
+            self.exchanges[seat.fit].runtime, self.exchanges[seat.fit].listener = seat, seat.events.append
+        with ThreadPoolExecutor(len(works)) as pool:
+            try:
+                for seat, work in zip(seats, works, strict=True):
+                    pool.submit(seat.sit, work)
+                while not all(seat.ended for seat in seats):
+                    self._meet(seats)
+            except BaseException as error:  # Ctrl-C, or a sweep that failed
+                self._stop(error)
+        self._announce(seats)
+        return self._results(seats)
+
+    def _meet(self, seats: Sequence[_Seat[T]]) -> None:
+        """Wait until every fit has asked or ended; have everything answered by one exchange."""
+        with self._table.changed:
+            self._table.changed.wait_for(lambda: all(seat.ended or seat.asks is not None for seat in seats))
+        failure = next((seat.failure for seat in seats if seat.failure is not None), None)
+        if failure is not None:
+            self._stop(failure)
+        waiting = [(seat, list(seat.asks)) for seat in seats if seat.asks is not None]
+        self._announce(seats)
+        if not waiting or self._table.stopped is not None:
+            return
+        answers = iter(self._exchange.send([ask for _, asks in waiting for ask in asks]))
+        with self._table.changed:
+            for seat, asks in waiting:
+                seat.answers, seat.asks = [next(answers) for _ in asks], None
+            self._table.changed.notify_all()
+
+    def _stop(self, error: BaseException) -> None:
+        with self._table.changed:
+            self._table.stopped = self._table.stopped or error
+            self._table.changed.notify_all()
+
+    def _results(self, seats: Sequence[_Seat[T]]) -> list[T]:
+        stopped = self._table.stopped
+        if stopped is not None and not isinstance(stopped, KeyboardInterrupt):
+            raise stopped
+        for seat in seats:
+            if seat.failure is not None:
+                raise seat.failure
+        return [seat.result[0] for seat in seats]
+
+    def _announce(self, seats: Sequence[_Seat[T]]) -> None:
+        """Pass on what the fits had to say, fit by fit."""
+        for seat in seats:
+            while seat.events:
+                self._announce_to(seat.fit, seat.events.popleft())
