@@ -21,7 +21,15 @@ if TYPE_CHECKING:
         SchedulerError,
         StoreError,
     )  # fmt: skip
-    from distlasso.estimators import ElasticNet, HuberLasso, Lasso, LogisticRegression, PoissonRegressor
+    from distlasso.estimators import (
+        ElasticNet,
+        HuberLasso,
+        Lasso,
+        LogisticRegression,
+        MultiTaskElasticNet,
+        MultiTaskLasso,
+        PoissonRegressor,
+    )  # fmt: skip
     from distlasso.losses import Huber
     from distlasso.path.fit import fit_path
     from distlasso.path.result import Path, load
@@ -47,6 +55,8 @@ _HOMES = {
     "Lasso": "estimators",
     "LogisticRegression": "estimators",
     "MCP": "path.schedules",
+    "MultiTaskElasticNet": "estimators",
+    "MultiTaskLasso": "estimators",
     "Path": "path.result",
     "PoissonRegressor": "estimators",
     "PruneRefine": "path.schedules",
@@ -78,6 +88,8 @@ __all__ = [
     "Lasso",
     "LogisticRegression",
     "MCP",
+    "MultiTaskElasticNet",
+    "MultiTaskLasso",
     "Path",
     "PoissonRegressor",
     "PruneRefine",

@@ -121,8 +121,13 @@ def project(u: Floats, rr: float, free: Free) -> tuple[Floats, float, Floats]:
     return moved, rr - 2.0 * float(step @ u[free.columns]) + float(step @ gram @ step), step
 
 
-def duality_gap(rr: float, u: Floats, b: Floats, penalty: Bounds4) -> tuple[float, float]:
+def duality_gap(
+    rr: float, u: Floats, b: Floats, penalty: Bounds4, *, inner: float | None = None
+) -> tuple[float, float]:
     """Duality gap of a squared-loss solution.
+
+    Where the penalty is one of norms of groups, its conjugate is one of the (dual) norms of the groups of u: u and b are
+    then these norms, and ``inner`` is what they no longer tell.
 
     Parameters
     ----------
@@ -134,6 +139,8 @@ def duality_gap(rr: float, u: Floats, b: Floats, penalty: Bounds4) -> tuple[floa
         Coefficients.
     penalty : Bounds4
         The penalty at the lambda in question.
+    inner : float, optional
+        The inner product of all coefficients and the gradient; by default that of u and b.
 
     Returns
     -------
@@ -142,7 +149,7 @@ def duality_gap(rr: float, u: Floats, b: Floats, penalty: Bounds4) -> tuple[floa
     """
     rr = abs(rr)  # below 0 by rounding, or in the model of another loss, where its size alone scales the gap
     primal = 0.5 * rr + penalty.value(b)
-    yr = rr + float(u @ b)
+    yr = rr + (float(u @ b) if inner is None else inner)
     # Columns whose conjugate is identically zero on [0, 1] cannot matter: most of them, most of the time.
     near = np.flatnonzero(np.abs(u) > penalty.l1)
     near_u, near_penalty = u[near], penalty.take(near)

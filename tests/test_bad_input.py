@@ -31,7 +31,7 @@ CASES: list[tuple[str, Any, Any, dict[str, Any], str]] = [
     ("text in y", X, np.array(["a"] * 50), {}, "y is not numeric"),
     ("short y", X, Y[:-1], {}, "49 values for 50 rows"),
     ("no y", X, None, {}, "y is missing"),
-    ("two targets", X, np.column_stack([Y, Y]), {}, "shape"),
+    ("targets of three dimensions", X, np.ones((*Y.shape, 2, 2)), {}, "shape"),
     ("empty X", X[:0], Y[:0], {}, "empty"),
     ("no columns", X[:, :0], Y, {}, "empty"),
     ("text in X", np.array([["a", "b"]] * 50), Y, {}, "expected real numbers"),

@@ -27,7 +27,7 @@ CHECKED = [
     dl.Lasso(), dl.ElasticNet(), dl.Lasso(alpha=0.01), dl.ElasticNet(alpha=0.01, tol=1e-13),
     dl.LogisticRegression(tol=1e-13), dl.LogisticRegression(C=10.0, l1_ratio=1.0, tol=1e-13),
     dl.PoissonRegressor(tol=1e-13), dl.PoissonRegressor(alpha=0.01, l1_ratio=1.0, tol=1e-13),
-    dl.HuberLasso(alpha=0.01, tol=1e-13),
+    dl.HuberLasso(alpha=0.01, tol=1e-13), dl.MultiTaskLasso(alpha=0.01, tol=1e-13),
 ]  # fmt: skip
 
 

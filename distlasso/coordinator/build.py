@@ -5,7 +5,7 @@ A new solver is one builder here and one line in ``BUILDERS``. Read next: ``squa
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from distlasso.coordinator.active_set import MAX_BATCH
 from distlasso.coordinator.consensus import Consensus
@@ -13,6 +13,7 @@ from distlasso.coordinator.first_order import FirstOrder
 from distlasso.coordinator.form import Form
 from distlasso.coordinator.general import General, SideBySide, Together
 from distlasso.coordinator.held import Held
+from distlasso.coordinator.multi_task import MultiTask
 from distlasso.coordinator.problem import Problem, Task
 from distlasso.coordinator.rounds import Rounds
 from distlasso.coordinator.squared import Squared
@@ -26,6 +27,11 @@ def build(task: Task, form: Form, solver: str) -> tuple[Problem, str]:
     name = "bcd" if solver == "auto" else solver
     problem, reason = BUILDERS[name](task, form)
     return problem, f"{name}: {reason}"
+
+
+def build_multi_task(tasks: Sequence[Task], form: Form) -> tuple[Problem, str]:
+    """Return the problem of several responses under one penalty on rows, and the name of its solver."""
+    return MultiTask(tasks, form.kind), f"bcd: rows of coefficients as the unit of descent, {form.reason}"
 
 
 def _bcd(task: Task, form: Form) -> tuple[Problem, str]:

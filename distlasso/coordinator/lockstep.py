@@ -13,6 +13,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from dataclasses import dataclass, field, replace
 from typing import Generic, TypeVar, final
 
@@ -113,7 +114,7 @@ class Lockstep:
         with ThreadPoolExecutor(len(works)) as pool:
             try:
                 for seat, work in zip(seats, works, strict=True):
-                    pool.submit(seat.sit, work)
+                    pool.submit(copy_context().run, seat.sit, work)  # which holds the caller's np.errstate
                 while not all(seat.ended for seat in seats):
                     self._meet(seats)
             except BaseException as error:  # Ctrl-C, or a sweep that failed

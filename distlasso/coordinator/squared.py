@@ -51,7 +51,7 @@ class Squared:
     def __init__(self, task: Task, form: str) -> None:
         """``form`` is "gram" or "residual"."""
         self._task, self._form = task, form
-        self._free = _fetch_free(task) if task.free.size else None
+        self._free = fetch_free(task) if task.free.size else None
         self._strong: Strong | None = None
         self._batch = np.empty((0, 0))
         self.certificate = ""
@@ -129,7 +129,7 @@ class Squared:
         space, n_models = task.space, len(batch)
         gradients = np.zeros((space.sd.size, n_models))
         rr, mean = np.empty(n_models), np.zeros(n_models)
-        complete = self._form == "gram" and self._rounding_bound() <= task.tol / 10
+        complete = self._form == "gram" and rounding_bound(task, strong.columns, solutions) <= 0.1 * task.tol * self.d0
         if complete or (self._form == "residual" and all(at.confined_to(strong.columns) for at in batch)):
             self.certificate = (self.certificate or STATISTICS) if complete else CONFINED
             for k in range(n_models):
@@ -222,16 +222,17 @@ class Squared:
         assert isinstance(found, GradientPartial)
         return found
 
-    def _rounding_bound(self) -> float:
-        """Bound, relative to D0, on the rounding error of a gap taken from Gram, g0 and yy.
 
-        Every entry is a sum over n rows, so its error is at most n eps times the product of the norms of what is
-        multiplied (Higham 2002, sec. 3.1); the gap sums entries with weights 1, |b_j| and |b_j b_k|.
-        """
-        space = self._task.space
-        norms = np.sqrt(space.curvature + space.remainder**2)[self._held().columns]
-        reach = np.sqrt(space.yy + space.y_centre**2) + np.abs(self._batch).T @ norms
-        return float(4.0 * self._task.y.size * _EPS * np.max(reach) ** 2 / self.d0)
+def rounding_bound(task: Task, columns: Ints, b: Floats) -> float:
+    """Bound on the rounding error of a gap taken from Gram, g0 and yy at solutions b [S, L].
+
+    Every entry is a sum over n rows, so its error is at most n eps times the product of the norms of what is
+    multiplied (Higham 2002, sec. 3.1); the gap sums entries with weights 1, |b_j| and |b_j b_k|.
+    """
+    space = task.space
+    norms = np.sqrt(space.curvature + space.remainder**2)[columns]
+    reach = np.sqrt(space.yy + space.y_centre**2) + np.abs(b).T @ norms
+    return float(4.0 * task.y.size * _EPS * np.max(reach) ** 2)
 
 
 def _start(strong: Strong, batch: Sequence[AtLambda], solutions: Floats, k: int, solved: int) -> Floats:
@@ -255,7 +256,7 @@ def _newtons(size: int) -> list[Newton]:
     return [Newton(size) for _ in range(LANES)]
 
 
-def _fetch_free(task: Task) -> Free:
+def fetch_free(task: Task) -> Free:
     """Fetch unpenalised columns and their products with all others: one gather, one pass."""
     gathered = task.exchange.ask(Gather(task.free), sweep=False)
     derivative = np.ascontiguousarray(task.weight[:, None] * task.space.centred(task.free, gathered))

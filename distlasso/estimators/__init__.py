@@ -9,5 +9,14 @@ from __future__ import annotations
 from distlasso.estimators.classification import LogisticRegression
 from distlasso.estimators.counts import PoissonRegressor
 from distlasso.estimators.linear import ElasticNet, HuberLasso, Lasso
+from distlasso.estimators.multi_task import MultiTaskElasticNet, MultiTaskLasso
 
-__all__ = ["ElasticNet", "HuberLasso", "Lasso", "LogisticRegression", "PoissonRegressor"]
+__all__ = [
+    "ElasticNet",
+    "HuberLasso",
+    "Lasso",
+    "LogisticRegression",
+    "MultiTaskElasticNet",
+    "MultiTaskLasso",
+    "PoissonRegressor",
+]

@@ -45,25 +45,28 @@ class Certified(BaseEstimator):  # type: ignore[misc]
         """Take what scikit-learn's validation lets pass, or a Dataset, which may bring its own target."""
         if isinstance(X, Dataset):
             self._adopt_columns(X)
-            return X, X.y if y is None else y
+            y = X.y if y is None else y
+            if np.ndim(y) > 1 and not checks.get("multi_output"):
+                raise InputError(f"y has shape {np.shape(y)}: {type(self).__name__} fits one target, MultiTaskLasso several")
+            return X, y
         X, y = validate_data(self, X, y, accept_sparse=["csr", "csc"], dtype=_dtypes(X), **checks)
         return Dataset.from_arrays(X, feature_names=getattr(self, "feature_names_in_", None)), y
 
     def _solve(
         self, data: Dataset, y: Any, weight: Any, *, lam: float, l1_ratio: float, loss: str | Loss = "squared",
-        bounds: tuple[float, float] | None = None,
+        bounds: tuple[float, float] | None = None, multi_task: bool = False,
     ) -> None:  # fmt: skip
         """Fit at one lambda, and set every attribute whose shape does not depend on the model."""
         with warnings.catch_warnings():
             # Said below as a ConvergenceWarning; a constant target is an ordinary case to scikit-learn.
             warnings.simplefilter("ignore", CertificateWarning)
             path = fit_path(
-                data, y, loss=loss, l1_ratio=l1_ratio, penalty_factors=self.penalty_factors, lambdas=[lam],
-                bounds=bounds, standardize=self.standardize, fit_intercept=self.fit_intercept, sample_weight=weight,
+                data, y, loss=loss, l1_ratio=l1_ratio, penalty_factors=self.penalty_factors, multi_task=multi_task,
+                lambdas=[lam], bounds=bounds, standardize=self.standardize, fit_intercept=self.fit_intercept, sample_weight=weight,
                 tol=self.tol, runtime=self.runtime, client=self.client,
             )  # fmt: skip
         self.path_ = path
-        self.sparse_coef_ = path.coef[[0]]
+        self.sparse_coef_ = sp.csr_array(sp.vstack([coef[[0]] for coef in path.outputs], format="csr"))
         self.dual_gap_ = float(path.gap[0]) * path.null_deviance
         if not path.converged[0]:
             reached = f"stopped at a relative duality gap of {path.gap[0]:.2e}, above tol={self.tol:g}"

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -16,11 +17,11 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from distlasso.coordinator import drive
-from distlasso.coordinator.build import SOLVERS, build
+from distlasso.coordinator.build import SOLVERS, build, build_multi_task
 from distlasso.coordinator.exchange import Exchange
 from distlasso.coordinator.form import Form
 from distlasso.coordinator.lockstep import Lockstep
-from distlasso.coordinator.problem import Task
+from distlasso.coordinator.problem import Problem, Task
 from distlasso.coordinator.space import Space, centre
 from distlasso.data.chunks import parse_bytes
 from distlasso.data.dataset import Dataset
@@ -55,6 +56,7 @@ def fit_path(
     penalty_factors: Any = None,
     bounds: tuple[Any, Any] | None = None,
     schedule: Any = None,
+    multi_task: bool = False,
     lambdas: Any = None,
     n_lambdas: int = 100,
     lambda_min_ratio: float | None = None,
@@ -100,6 +102,9 @@ def fit_path(
     schedule : MCP, SCAD, Adaptive, Relaxed, Thresholded, PruneRefine or callable, optional
         Further fits at every lambda, under penalties that depend on the last solution; a callable takes the last
         ``Stage`` and returns ``stage.then(weights, ...)`` or None.
+    multi_task : bool
+        Whether several responses share one penalty, ``||B_j||_2`` of the row of coefficients of column j in the place of
+        ``|b_j|``, so that they have the same nonzero rows (squared loss, no bounds).
     lambdas : float [k], optional
         Penalty strengths; sorted descending, duplicates removed. Overrides the grid below.
     n_lambdas : int
@@ -159,6 +164,9 @@ def fit_path(
     penalties = as_schedule(schedule)
     dataset = _dataset(data, y, sample_weight, offset)
     _check_one_response(dataset, prior=prior, schedule=penalties)
+    multi_task = multi_task and _several(dataset) > 1
+    if multi_task:
+        _check_multi_task(chosen, bounds, solver)
     limits = _limits(started, max_active, time_limit)
     grid = Grid(_explicit(lambdas), n_lambdas, lambda_min_ratio)
     n, p = dataset.shape
@@ -168,7 +176,7 @@ def fit_path(
     with threadpool_limits(1, "blas"), np.errstate(over="ignore", invalid="ignore"):
         try:
             dataset = place.place(dataset)
-            projection = project(dataset, 1 if dataset.y is None or dataset.y.ndim == 1 else dataset.y.shape[1])
+            projection = project(dataset, 1 if multi_task else _several(dataset))
             _check_memory(projection, memory)
             form = projection.form
             by_columns = form.kind == "residual" and dataset.row_bounds.size == 2 and dataset.col_bounds.size > 2
@@ -182,11 +190,12 @@ def fit_path(
                              missing_value=dataset.missing_value) for own in found]  # fmt: skip
             exchange.shift, exchange.imputation = spaces[0].shift, spaces[0].imputation
             planned = resident_bytes() + projection.coordinator_bytes + place.tiles_at_once() * projection.tile_bytes
-            count = 1 if prior is not None else grid.size * len(rows)
+            count = 1 if prior is not None else grid.size * (1 if multi_task else len(rows))
             listener(FitStarted(n, p, count, form.reason, planned))
             return _fit(dataset, spaces, grid, exchange, form, rows, by_columns, started,
-                        l1_ratio=l1_ratio, factors=penalty_factors, bounds=bounds, standardize=standardize,
-                        tol=tol, limits=limits, solver=solver, prior=prior, schedule=penalties, total=total)  # fmt: skip
+                        l1_ratio=l1_ratio, factors=penalty_factors, bounds=bounds, standardize=standardize, tol=tol,
+                        limits=limits, solver=solver, prior=prior, schedule=penalties, total=total,
+                        multi_task=multi_task)  # fmt: skip
         finally:
             place.close()
 
@@ -195,7 +204,7 @@ def _fit(
     dataset: Dataset, spaces: list[Space], grid: Grid, exchange: Exchange, form: Form, rows: list[RowSpace],
     by_columns: bool, started: float, *, l1_ratio: float, factors: Any, bounds: tuple[Any, Any] | None,
     standardize: bool, tol: float, limits: drive.Limits, solver: str, prior: Prior | None, schedule: Schedule | None,
-    total: float,
+    total: float, multi_task: bool,
 ) -> Path:  # fmt: skip
     space, listener, variance = spaces[0], exchange.listener, None
     if prior is not None:
@@ -205,15 +214,18 @@ def _fit(
     penalty, excluded = _penalty(dataset.shape[1], space, l1_ratio, factors, bounds, standardize)
     keep = np.flatnonzero(~space.constant & ~excluded)
     free = keep[penalty.at(1.0).take(keep).is_free()]
-    together = Together(listener, len(rows))
-    lockstep = Lockstep(exchange, len(rows), at_once=at_once(dataset.shape), announce=together.announce)
-    tasks = [Task(mine, penalty, keep, free, asks, own.y, own.weight, own.offset, dataset.encoding != "dense", by_columns, tol)
-             for mine, asks, own in zip(spaces, lockstep.exchanges, rows, strict=True)]  # fmt: skip
-    make = partial(build, form=form, solver=solver)
+    paths = 1 if multi_task else len(rows)
+    lockstep = Lockstep(exchange, paths, at_once=at_once(dataset.shape), announce=Together(listener, paths).announce)
+    asks = [exchange, *(replace(exchange, rows=k) for k in range(1, len(rows)))] if multi_task else lockstep.exchanges
+    sparse = dataset.encoding != "dense"
+    tasks = [Task(mine, penalty, keep, free, ask, own.y, own.weight, own.offset, sparse, by_columns, tol)
+             for mine, ask, own in zip(spaces, asks, rows, strict=True)]  # fmt: skip
+    make: Callable[[Task], tuple[Problem, str]] = partial(build, form=form, solver=solver)
     staged = None
-    if schedule is None:
-        tasks = share_gram(tasks, exchange, form, solver)
-        lambdas, fitted = fit_responses(tasks, make, grid, lockstep, limits)
+    if multi_task:
+        lambdas, fitted = fit_responses(tasks[:1], lambda task: build_multi_task(tasks, form), grid, lockstep, limits)
+    elif schedule is None:
+        lambdas, fitted = fit_responses(share_gram(tasks, exchange, form, solver), make, grid, lockstep, limits)
     else:
         whole = form.kind == "gram" and exchange.loss.quadratic  # the Gram of all columns serves every fit
         plan = Plan(schedule, total, before=prior is not None, shared=whole)
@@ -295,6 +307,20 @@ def _check_one_response(dataset: Dataset, **options: object) -> None:
     for name, value in options.items():
         if value is not None and dataset.y is not None and dataset.y.ndim == 2:
             raise InputError(f"{name}= is for one response, and y has {dataset.y.shape[1]}: fit them one by one")
+
+
+def _several(dataset: Dataset) -> int:
+    """Number of responses."""
+    return 1 if dataset.y is None or dataset.y.ndim == 1 else int(dataset.y.shape[1])
+
+
+def _check_multi_task(loss: Loss, bounds: object, solver: str) -> None:
+    if not loss.quadratic:
+        raise InputError(f"multi_task=True is for squared loss, not {loss.name}: fit the responses without it")
+    if bounds is not None:
+        raise InputError("multi_task=True knows no bounds: a row of coefficients is penalised by its length")
+    if solver not in ("auto", "bcd"):
+        raise InputError(f"multi_task=True is solved by 'bcd', not by {solver!r}")
 
 
 def _explicit(lambdas: Any) -> Floats | None:
