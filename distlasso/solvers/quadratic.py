@@ -140,7 +140,7 @@ class DenseForm:
 
     def __init__(
         self, X: NDArray[np.generic], centre: Floats, curvature: Floats, weight: Floats, y: Floats,
-        imputation: Imputation | None = None,
+        imputation: Imputation | None,
     ) -> None:  # fmt: skip
         """``weight`` sums to one; ``y`` is free of offset and, where there is an intercept, of its mean."""
         self._X, self._centre, self._h, self._w, self._y = X, centre, curvature, weight, y
@@ -154,7 +154,7 @@ class DenseForm:
         return self._h
 
     def extend(
-        self, X: NDArray[np.generic], centre: Floats, curvature: Floats, imputation: Imputation | None = None
+        self, X: NDArray[np.generic], centre: Floats, curvature: Floats, imputation: Imputation | None
     ) -> DenseForm:
         """Put more columns behind those held; centre, curvature and imputation are given for all."""
         both = np.asfortranarray(np.concatenate([self._X, X], axis=1))
