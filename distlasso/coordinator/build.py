@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from distlasso.coordinator.active_set import MAX_BATCH
-from distlasso.coordinator.consensus import Consensus
+from distlasso.coordinator.consensus import BATCH, Consensus
 from distlasso.coordinator.first_order import FirstOrder
 from distlasso.coordinator.form import Form
 from distlasso.coordinator.general import General, SideBySide, Together
@@ -66,7 +66,7 @@ def _first_order(task: Task, form: Form, *, accelerated: bool) -> tuple[Problem,
 def _admm(task: Task, form: Form) -> tuple[Problem, str]:
     rounds = Rounds(task)
     reason = "consensus ADMM, rows stay in their bundles, all lambdas of a batch in each round"
-    return General(task, rounds, Consensus(task, rounds)), reason
+    return General(task, rounds, Consensus(task, rounds), BATCH), reason
 
 
 BUILDERS: dict[str, Callable[[Task, Form], tuple[Problem, str]]] = {

@@ -25,8 +25,9 @@ from distlasso.solvers.local_step import Frame, LocalSlope, LocalStep
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
+BATCH = 20  # lambdas: more take fewer rounds for the path, and start further from where they end
 _MAX_ROUNDS = 1000
-_CHECK = 10  # rounds between looks at rho, and at where the Hessian was taken
+_CHECK = 20  # rounds between looks at rho, and at where the Hessian was taken
 _SHORTER = 1e-2  # share by which residuals are shortened to see how fast the dual value falls
 _NOBODY: Ints = np.empty(0, dtype=np.int64)
 
@@ -42,10 +43,10 @@ class Consensus:
     def admit(self, columns: Ints) -> None:
         """Nothing is kept that depends on the strong set."""
 
-    def solve(
-        self, batch: Sequence[AtLambda], b: Floats, intercept: Floats, target: float
-    ) -> tuple[Floats, Floats]:
+    def solve(self, batch: Sequence[AtLambda], b: Floats, intercept: Floats, target: float) -> tuple[Floats, Floats]:
         """Solve a batch from its starting points."""
+        if self._rounds.columns.size == 0:
+            return b, intercept  # the intercept alone is refitted with the certificate
         penalties = [at.take(self._rounds.columns) for at in batch]
         moving = _Batch(self._task, self._rounds, penalties)
         moving.begin(b, intercept, self._share)

@@ -32,7 +32,8 @@ Floats = NDArray[np.float64]
 _RELAX = 1.6
 _MEMORY = 5
 _GROWN = 2.0  # length of F, relative to the shortest since mixing began, beyond which mixing is undone
-_RIDGE = 1e-12
+_RIDGE = 1e-10  # relative to the steps: where F stands still, its changes are rounding and say nothing
+_REACH = 100.0  # length of a mixed step, relative to the plain one
 _BALANCED = 2.0  # factor by which rho may be off
 _LEAP = 5.0  # factor by which it changes at most
 
@@ -89,10 +90,12 @@ class Mixing:
         if not self.bends:
             return np.zeros_like(f)
         gram = np.array([[np.vdot(a, b) for b in self.bends] for a in self.bends])
+        gram[np.diag_indices_from(gram)] += _RIDGE * np.array([np.vdot(a, a) for a in self.steps])
         size = np.sqrt(np.maximum(np.diag(gram), 1e-300))
         right = np.array([np.vdot(a, f) for a in self.bends]) / size
-        share = np.linalg.solve(gram / np.outer(size, size) + _RIDGE * np.eye(size.size), right) / size
-        return np.asarray(sum(s * (step + bend) for s, step, bend in zip(share, self.steps, self.bends, strict=True)))
+        share = np.linalg.lstsq(gram / np.outer(size, size), right, rcond=1e-13)[0] / size
+        found = sum(s * (step + bend) for s, step, bend in zip(share, self.steps, self.bends, strict=True))
+        return np.asarray(found * min(1.0, _REACH * float(np.linalg.norm(f)) / max(float(np.linalg.norm(found)), 1e-300)))
 
 
 @final

@@ -1,11 +1,13 @@
-"""The local step of consensus ADMM, as one bundle of rows takes it: a few Newton steps under a cached factorisation.
+"""The local step of consensus ADMM, as one bundle of rows takes it: a Newton step under a cached factorisation.
 
 With z the consensus, u the scaled dual of this bundle and f its part of the loss, the step is the d that minimises
 
     f(z + d) + rho/2 |d + u|^2,      so  (H + rho I) d = -(slope of f at z + rho u)  for a quadratic f.
 
 Starting from z, rather than from the last local solution, gives the slope at z on the way, which is what the gap needs,
-and is as good a start: both are where ADMM converges to. Coordinates are columns centred and divided by their root mean
+and is as good a start: both are where ADMM converges to. For other losses one Newton step a round is enough: two, three or
+six took as many rounds, since the next round goes on from there anyway. The Hessian may be that of a model nearby; what
+ADMM converges to does not depend on it. Coordinates are columns centred and divided by their root mean
 square, and a column of ones where there is an intercept: there one rho suits all of them, and rho I is a multiple of the
 diagonal of the Hessian of homogeneous data.
 Read next: ``consensus_admm.py``, which makes z and u.
@@ -26,8 +28,6 @@ from distlasso.queries import RowStep, Tiles
 
 Floats = NDArray[np.float64]
 
-_STEPS = 3  # Newton steps at most: more of them save few rounds
-_ENOUGH = 0.1  # share of the slope that may be left
 _HALVINGS = 12
 
 
@@ -152,10 +152,9 @@ class LocalStep:
         part = _Part(self.frame, band.tiles[0], band.shifts[0], step, loss)
         dual, slope = band.own.told, part.slope_at_consensus()
         factor = band.own.recall(self._key(loss), lambda: part.factor(self.reference, self.rho))
-        left = slope - self.rho * dual
-        if loss.quadratic:
-            return LocalPartial(factor.solve(left)[None], slope[None])
-        return LocalPartial(part.descend(factor, dual, left, self.rho)[None], slope[None])
+        newton = factor.solve(slope - self.rho * dual)
+        found = newton if loss.quadratic else part.shortened(newton, dual, self.rho)
+        return LocalPartial(found[None], slope[None])
 
     def merge(self, left: object, right: object, axis: int) -> LocalPartial:
         assert isinstance(left, LocalPartial) and axis == 0
@@ -189,31 +188,20 @@ class _Part:
             return Woodbury(np.sqrt(h)[:, None] * self.frame.rows(self.tile, self.shift), rho)
         return Cholesky(self.frame.hessian(self.tile, self.shift, h), rho)
 
-    def descend(self, factor: Factor, dual: Floats, left: Floats, rho: float) -> Floats:
-        """Newton steps with the Hessian held, each halved for the models whose local objective it raises."""
-        y, weight = self.step.rows.y[:, None], self.step.rows.weight
-        d, eta = np.zeros_like(dual), self.step.eta
-        best = weight @ self.loss.value(y, eta) + 0.5 * rho * np.sum(dual * dual, axis=0)
-        enough = _ENOUGH**2 * np.sum(left * left, axis=0)
-        for _ in range(_STEPS):
-            step = factor.solve(left)
-            along = self.frame.eta(self.tile, self.shift, step)
-            length = np.ones(d.shape[1])
-            for _ in range(_HALVINGS):
-                trial = dual + d + length * step
-                value = weight @ self.loss.value(y, eta + length * along) + 0.5 * rho * np.sum(trial * trial, axis=0)
-                rose = ~(value <= best * (1.0 + 1e-12))
-                if not rose.any():
-                    break
-                length[rose] *= 0.5
-            length[rose] = 0.0
-            best = np.where(rose, best, value)
-            d, eta = d + length * step, eta + length * along
-            slope = self.frame.slope(self.tile, self.shift, weight[:, None] * self.loss.residual(y, eta))
-            left = slope - rho * (dual + d)
-            if (np.sum(left * left, axis=0) <= enough).all():
-                break
-        return d
+    def shortened(self, step: Floats, dual: Floats, rho: float) -> Floats:
+        """The Newton step, halved for the models whose local objective it raises."""
+        y, weight, eta = self.step.rows.y[:, None], self.step.rows.weight, self.step.eta
+        along = self.frame.eta(self.tile, self.shift, step)
+        length, rose = np.ones(step.shape[1]), np.ones(step.shape[1], dtype=np.bool_)
+        before = weight @ self.loss.value(y, eta) + 0.5 * rho * np.sum(dual * dual, axis=0)
+        for _ in range(_HALVINGS):
+            moved = dual + length * step
+            after = weight @ self.loss.value(y, eta + length * along) + 0.5 * rho * np.sum(moved * moved, axis=0)
+            rose = ~(after <= before * (1.0 + 1e-12))
+            if not rose.any():
+                return length * step
+            length[rose] *= 0.5
+        return np.where(rose, 0.0, length) * step
 
     def _curvature(self, reference: Floats) -> Floats:
         rows = self.step.rows
