@@ -113,7 +113,7 @@ def _accept(space: Space, solutions: Solutions, certified: Certified, count: int
     order = np.argsort(columns)
     for k in range(count):
         b = certified.b[:, k]
-        rows = b.reshape(columns.size, -1)[order].T  # [outputs, |S|]
+        rows = np.atleast_2d(b.T)[:, order]  # [outputs, |S|]
         support = (rows != 0).any(axis=0)
         indices, indptr = np.tile(columns[order][support], len(rows)), np.arange(len(rows) + 1) * int(support.sum())
         solutions.coef.append(sp.csr_array((rows[:, support].ravel(), indices, indptr), shape=(len(rows), space.sd.size)))
