@@ -238,8 +238,18 @@ def to_matrix(X: Any) -> Any:
     return matrix.astype(stored_dtype(matrix.dtype), copy=False)
 
 
+def is_dask(X: Any) -> bool:
+    """Whether X is a dask collection, by its protocol."""
+    return callable(getattr(X, "__dask_graph__", None))
+
+
 def real_matrix(X: Any) -> Any:
     """A dense array of real numbers as it is, or CSR or CSC in canonical form."""
+    if is_dask(X):
+        raise InputError(
+            "X is a dask collection, which would have to be gathered here: fit_path and the estimators take a dask array "
+            "where it is; elsewhere, compute() it first"
+        )
     matrix = _canonical(X) if sp.issparse(X) else real_numbers("X", X)
     if matrix.ndim != 2:
         raise InputError(f"X has shape {matrix.shape}, expected rows x columns")

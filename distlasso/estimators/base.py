@@ -14,10 +14,11 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import ArrayLike, NDArray
 
-from distlasso.data.dataset import Dataset
+from distlasso.data.dataset import Dataset, is_dask
 from distlasso.errors import CertificateWarning, InputError
 from distlasso.losses import Loss
 from distlasso.path.fit import fit_path
+from distlasso.runtime.chunks import from_chunks
 
 try:
     from sklearn.base import BaseEstimator
@@ -42,7 +43,9 @@ class Certified(BaseEstimator):  # type: ignore[misc]
     client: Any
 
     def _admit(self, X: Any, y: Any, **checks: Any) -> tuple[Dataset, Any]:
-        """Take what scikit-learn's validation lets pass, or a Dataset, which may bring its own target."""
+        """Take what scikit-learn's validation lets pass, or a Dataset, which may bring its own target, or a dask array."""
+        if is_dask(X):
+            X, y = from_chunks(X), None if y is None else np.asarray(y)
         if isinstance(X, Dataset):
             self._adopt_columns(X)
             y = X.y if y is None else y
@@ -75,7 +78,7 @@ class Certified(BaseEstimator):  # type: ignore[misc]
     def _predict(self, X: Any, scale: str) -> Floats:
         """Predict rows on the scale of the linear predictor ("link") or of the target ("response")."""
         check_is_fitted(self)
-        if not isinstance(X, Dataset):
+        if not isinstance(X, Dataset) and not is_dask(X):
             X = validate_data(self, X, reset=False, accept_sparse=["csr", "csc"], dtype=_dtypes(X))
         return self.path_.predict(X, lam=float(self.path_.lambdas[0]), type=scale)
 

@@ -24,7 +24,7 @@ from distlasso.coordinator.lockstep import Lockstep
 from distlasso.coordinator.problem import Problem, Task
 from distlasso.coordinator.space import Space, centre
 from distlasso.data.chunks import parse_bytes
-from distlasso.data.dataset import Dataset
+from distlasso.data.dataset import Dataset, is_dask
 from distlasso.errors import CertificateWarning, InputError, ResourceError
 from distlasso.events import FitFinished, FitStarted, Listener, ignore
 from distlasso.losses import Loss, as_loss
@@ -39,7 +39,8 @@ from distlasso.path.staged import Plan, fit_in_stages
 from distlasso.path.stages import MAX_STAGES
 from distlasso.penalties import ElasticNet
 from distlasso.priors import Gaussian, Laplace, Prior, describe, noise_variance
-from distlasso.runtime.local import RowSpace, Runtime, serial, threads
+from distlasso.runtime.chunks import Chunks, from_chunks
+from distlasso.runtime.local import Local, RowSpace, Runtime, serial, threads
 from distlasso.runtime.plan import plan_bundles
 
 Floats = NDArray[np.float64]
@@ -171,7 +172,7 @@ def fit_path(
     grid = Grid(_explicit(lambdas), n_lambdas, lambda_min_ratio)
     n, p = dataset.shape
     sparse = dataset.encoding != "dense"
-    place = _runtime(runtime, client)
+    place = _runtime(runtime, client, apart=isinstance(dataset.reader, Chunks))
     # A trial step that overflows is refused by its value; the user need not hear of it.
     with threadpool_limits(1, "blas"), np.errstate(over="ignore", invalid="ignore"):
         try:
@@ -344,7 +345,8 @@ def _dataset(data: Any, y: Any, sample_weight: Any, offset: Any) -> Dataset:
     else:
         if y is None:
             raise InputError("y is missing: pass the target, or a Dataset that stores one")
-        dataset = Dataset.from_arrays(data, y, sample_weight=sample_weight, offset=offset)
+        make = from_chunks if is_dask(data) else Dataset.from_arrays
+        dataset = make(data, y, sample_weight=sample_weight, offset=offset)
     if dataset.y is None:
         raise InputError("the dataset stores no target: pass y")
     return dataset
@@ -383,8 +385,11 @@ def _penalty(
     return ElasticNet(l1_ratio, scale, v, low, high), excluded
 
 
-def _runtime(runtime: str | Runtime | None, client: Any) -> Runtime:
-    name = runtime if runtime is not None else ("dask" if client is not None else "threads")
+def _runtime(runtime: str | Runtime | None, client: Any, *, apart: bool) -> Runtime:
+    """Where to run; ``apart`` says that the data is a dask array, whose chunks are elsewhere."""
+    name = runtime if runtime is not None else ("dask" if client is not None or apart else "threads")
+    if apart and (name in ("serial", "threads") or isinstance(name, Local)):
+        raise InputError("X is a dask array, whose chunks the workers hold: leave `runtime` out, or compute() X first")
     if not isinstance(name, str):
         return name
     if name == "dask":

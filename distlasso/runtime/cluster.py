@@ -32,12 +32,13 @@ from threadpoolctl import threadpool_limits
 
 import distlasso
 from distlasso.data.blocks import Block
-from distlasso.data.dataset import Dataset, InMemory
+from distlasso.data.dataset import Dataset, InMemory, as_block
 from distlasso.data.ingest import ingest
 from distlasso.data.store import limit_threads, open_dataset
 from distlasso.errors import DistlassoError, InputError, SchedulerError
 from distlasso.queries import Ask
 from distlasso.runtime.cache import StrongColumns, TileCache
+from distlasso.runtime.chunks import Chunks
 from distlasso.runtime.local import Part, RowSpace, answer_bundle, merge_all
 from distlasso.runtime.plan import Bundle, MergeTree, Plan
 from distlasso.runtime.traffic import asked, carried
@@ -74,6 +75,7 @@ class Run:
     asks: tuple[Ask, ...]
     rows: tuple[RowSpace, ...] | None  # None: the worker has seen them before
     first_row: int
+    grid: tuple[Ints, Ints] | None = None  # bounds of the tiles, where they come with the task
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +128,7 @@ class Cluster:
         self._temporary: str | None = None
         self._bytes = self._moved = 0
         self._rounds = itertools.count()
+        self._chunks: dict[tuple[int, int], Any] = {}  # futures of the chunks of a dask array
         if address is not None:
             self._client = _connect(address)
 
@@ -172,11 +175,16 @@ class Cluster:
     def place(self, dataset: Dataset) -> Dataset:
         """Put arrays of this process where the workers can read them.
 
-        Workers of this machine reach them through a temporary store; those of another machine cannot see it.
+        Workers of this machine reach them through a temporary store; those of another machine cannot see it. The chunks
+        of a dask array are computed where they are, and held.
         """
+        if self._client is None and isinstance(dataset.reader, Chunks):
+            self._client = _present_client()
         self._borrowed = self._client is not None
         if dataset.locator() is not None:
             return dataset
+        if isinstance(dataset.reader, Chunks):
+            return self._hold(dataset, dataset.reader)
         self.start()
         if not isinstance(getattr(self._client, "cluster", None), distributed.LocalCluster):
             raise InputError(
@@ -194,6 +202,17 @@ class Cluster:
         placed = replace(store, feature_names=dataset.feature_names)
         return placed.with_target(dataset.y if several else None, dataset.sample_weight, dataset.offset)
 
+    def _hold(self, dataset: Dataset, chunks: Chunks) -> Dataset:
+        """Have every chunk computed on the workers, wherever the scheduler puts it."""
+        self.start()
+        array = self._client.persist(chunks.array)
+        self._chunks = {future.key[-2:]: future for future in distributed.futures_of(array)}
+        distributed.wait(list(self._chunks.values()))
+        for (i, j), future in self._chunks.items():
+            if future.status != "finished":
+                raise InputError(f"chunk {i}, {j} of the dask array cannot be computed: {future.exception()}")
+        return replace(dataset, reader=Chunks(array))
+
     def open(self, dataset: Dataset, plan: Plan, rows: Sequence[RowSpace]) -> None:
         """Prepare to answer requests about a dataset in a store."""
         self.start()
@@ -204,6 +223,8 @@ class Cluster:
         self._row_bounds = dataset.row_bounds
         self._check_versions()
         self._store, self._identity = dataset.locator(), dataset.fingerprint or self._fit
+        self._grid = (dataset.row_bounds, dataset.col_bounds)
+        self._homes: list[str] = []
 
     def run(self, asks: Sequence[Ask]) -> list[list[object]]:
         """Answer requests, each merged over all bundles, in one sweep."""
@@ -240,10 +261,11 @@ class Cluster:
         return 0
 
     def close(self) -> None:
-        """Let go of caches; an embedded cluster that ``open`` started is shut down."""
+        """Let go of caches and chunks; an embedded cluster that ``open`` started is shut down."""
         if self._temporary is not None:
             shutil.rmtree(self._temporary, ignore_errors=True)
             self._temporary = None
+        self._chunks = {}
         if not self._borrowed:
             self.shutdown()
 
@@ -266,9 +288,35 @@ class Cluster:
     def _shares(self) -> list[tuple[str, tuple[Bundle, ...]]]:
         """Contiguous runs of bundles, one a worker thread; the same worker gets the same run in every round."""
         workers, bundles = self._workers(), self._plan.bundles
+        if self._chunks:
+            return self._shares_at_home(workers)
         count = min(len(workers), len(bundles))
         cuts = [len(bundles) * k // count for k in range(count + 1)]
         return [(workers[k], bundles[cuts[k] : cuts[k + 1]]) for k in range(count)]
+
+    def _shares_at_home(self, workers: list[str]) -> list[tuple[str, tuple[Bundle, ...]]]:
+        """Contiguous runs of bundles whose chunks are on the same worker, at most as many tasks a run as it has threads."""
+        if not set(self._homes) or not set(self._homes) <= set(workers):
+            holders = self._client.who_has(list(self._chunks.values()))
+            self._homes = [self._home(bundle, holders, workers) for bundle in self._plan.bundles]
+        shares, first = [], 0
+        for home, run in itertools.groupby(self._homes):
+            size = len(list(run))
+            parts = min(size, workers.count(home))
+            cuts = [first + size * k // parts for k in range(parts + 1)]
+            shares += [(home, self._plan.bundles[a:b]) for a, b in itertools.pairwise(cuts)]
+            first += size
+        return shares
+
+    def _home(self, bundle: Bundle, holders: dict[Any, Sequence[str]], workers: list[str]) -> str:
+        """The worker that holds most of a bundle; any one where its chunks have been lost."""
+        held = dict.fromkeys(sorted(set(workers)), 0)
+        for place in bundle.tiles():
+            rows, columns = (int(bounds[k + 1] - bounds[k]) for bounds, k in zip(self._grid, place, strict=True))
+            for address in holders.get(self._chunks[place].key, ()):
+                if address in held:
+                    held[address] += rows * columns
+        return max(held, key=lambda address: held[address]) if any(held.values()) else workers[bundle.index % len(workers)]
 
     def _submit(
         self, shares: list[tuple[str, tuple[Bundle, ...]]], asks: Sequence[Ask], number: int, attempt: int
@@ -281,10 +329,15 @@ class Cluster:
             # A large argument inside a task graph is copied several times; as data of its own it is not.
             payload = self._client.scatter(run, workers=[worker], hash=False) if _is_large(run) else run
             future = self._client.submit(
-                answer_run, payload, key=key, workers=[worker], allow_other_workers=True, retries=2, pure=False
-            )
+                answer_run, payload, self._chunks_of(bundles), key=key, workers=[worker], allow_other_workers=True,
+                retries=2, pure=False,
+            )  # fmt: skip
             pending[future] = (worker, bundles)
         return pending
+
+    def _chunks_of(self, bundles: tuple[Bundle, ...]) -> list[Any]:
+        """Futures of the chunks of some bundles: Dask hands their values to the task."""
+        return [self._chunks[place] for bundle in bundles for place in bundle.tiles()] if self._chunks else []
 
     def _run_of(self, worker: str, bundles: tuple[Bundle, ...], asks: Sequence[Ask], attempt: int) -> Run:
         """Cut out what one task needs; the rows go along the first time, and whenever the task was tried before."""
@@ -295,7 +348,8 @@ class Cluster:
             rows = tuple(space.cut(first, last) for space in self._rows)
             self._seen.add(seen)
         own = tuple(ask.cut((bundles[0].index, bundles[-1].index + 1), (first, last)) for ask in asks)
-        return Run(self._fit, str(self._store), self._identity, self._plan, bundles, own, rows, first)
+        return Run(self._fit, str(self._store), self._identity, self._plan, bundles, own, rows, first,
+                   self._grid if self._chunks else None)  # fmt: skip
 
     def _finished(self, pending: dict[Any, tuple[str, tuple[Bundle, ...]]]) -> Iterator[Any]:
         """Futures as they finish; those of a dead scheduler never do, so its life is looked at meanwhile."""
@@ -389,7 +443,23 @@ class _Cached:
         return tile
 
 
-def answer_run(run: Run) -> Answer:
+@dataclass(frozen=True, slots=True)
+class _Given:
+    """Chunks of a dask array that came with a task; counts the bytes that are visited."""
+
+    row_bounds: Ints
+    col_bounds: Ints
+    chunks: dict[tuple[int, int], Any]
+    visited: list[int]
+
+    def tile(self, i: int, j: int) -> Block:
+        """Tile of row range i and column range j."""
+        tile = as_block(np.asarray(self.chunks[i, j]))
+        self.visited[0] += tile.nbytes
+        return tile
+
+
+def answer_run(run: Run, chunks: Sequence[Any] = ()) -> Answer:
     """Answer a run of bundles; this is what a task on a worker does."""
     state = _state()
     key = (run.fit, run.bundles[0].index, run.bundles[-1].index)
@@ -400,10 +470,7 @@ def answer_run(run: Run) -> Answer:
         for old in [k for k in state.rows if k[0] != run.fit]:
             state.rows.pop(old, None)
         state.rows[key] = rows
-    place = (run.store, run.identity)
-    if place not in state.datasets:
-        state.datasets[place] = open_dataset(run.store)
-    data = _Cached(state.datasets[place], run.identity, state.tiles, [0])
+    data = _tiles(state, run, chunks)
     tree = MergeTree(len(run.plan.bundles), merge_all(run.asks, run.plan.axis))
     kept = state.strong.get(run.fit)
     if kept is None:
@@ -416,6 +483,25 @@ def answer_run(run: Run) -> Answer:
             moved += carried(partial)
             tree.add(0, bundle.index, partial)
     return Answer(tree.nodes(), data.visited[0], moved)
+
+
+def _tiles(state: _Worker, run: Run, chunks: Sequence[Any]) -> _Cached | _Given:
+    """The data of a run: chunks that came with it, or a store."""
+    if run.grid is not None:
+        places = [place for bundle in run.bundles for place in bundle.tiles()]
+        return _Given(*run.grid, dict(zip(places, chunks, strict=True)), [0])
+    place = (run.store, run.identity)
+    if place not in state.datasets:
+        state.datasets[place] = open_dataset(run.store)
+    return _Cached(state.datasets[place], run.identity, state.tiles, [0])
+
+
+def _present_client() -> Any:
+    """The client that dask arrays of this process belong to, if there is one."""
+    try:
+        return distributed.default_client()
+    except ValueError:
+        return None
 
 
 def _state() -> _Worker:

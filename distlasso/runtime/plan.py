@@ -7,7 +7,8 @@ run of bundles may merge whole subtrees. Read next: ``local.py``.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
@@ -29,6 +30,10 @@ class Bundle:
     r1: int
     c0: int
     c1: int
+
+    def tiles(self) -> Iterator[tuple[int, int]]:
+        """Places of its tiles, row by row."""
+        return itertools.product(range(self.r0, self.r1), range(self.c0, self.c1))
 
 
 @dataclass(frozen=True, slots=True)
