@@ -10,7 +10,7 @@ Read next: ``kernels/dense.py``, ``kernels/sparse.py``; a new encoding is one mo
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Protocol, final
 
 import numpy as np
@@ -215,7 +215,7 @@ class _SparseBlock:
         return int(bad[0]) if bad.size else None
 
     def _statistics(
-        self, weight: Floats, y: Floats, first: object, second: object
+        self, weight: Floats, y: Floats, gather: Callable[[Ints], sp.csc_array], first: object, second: object
     ) -> Statistics:
         assert callable(first) and callable(second)
         p = self._shape[1]
@@ -225,8 +225,14 @@ class _SparseBlock:
         mean /= total or 1.0
         second(*self._parts, weight, deviation, mean, m2, cross)
         # The entries that are not stored are zeros: each contributes (0 - mean)^2.
+        absent = np.maximum(total - stored, 0.0)
+        for j in np.flatnonzero(absent < 1e-6 * total):
+            # A difference would leave rounding, and a constant column would seem to vary.
+            rows = weight.copy()
+            rows[gather(np.array([j])).indices] = 0.0
+            absent[j] = rows.sum()
         with np.errstate(invalid="ignore"):  # infinite means are found by who asked
-            m2 += np.maximum(total - stored, 0.0) * mean * mean
+            m2 += absent * mean * mean
         return Statistics(
             total, mean, m2, max_abs, cross, np.full(p, total), np.full(p, y_mean), y_mean, y_m2,
             int(np.count_nonzero(weight)), int(self._data.size),
@@ -265,7 +271,7 @@ class CSRBlock(_SparseBlock):
         return out
 
     def moments(self, weight: Floats, y: Floats) -> Statistics:
-        return self._statistics(weight, y, sparse.first_moments_csr, sparse.second_moments_csr)
+        return self._statistics(weight, y, self.gather, sparse.first_moments_csr, sparse.second_moments_csr)
 
     def first_not_finite(self) -> tuple[int, int] | None:
         at = self._position_not_finite()
@@ -303,7 +309,7 @@ class CSCBlock(_SparseBlock):
         return CSRBlock(rows.data, rows.indices, rows.indptr, self._shape).square(weight, shift)
 
     def moments(self, weight: Floats, y: Floats) -> Statistics:
-        return self._statistics(weight, y, sparse.first_moments_csc, sparse.second_moments_csc)
+        return self._statistics(weight, y, self.gather, sparse.first_moments_csc, sparse.second_moments_csc)
 
     def first_not_finite(self) -> tuple[int, int] | None:
         at = self._position_not_finite()
