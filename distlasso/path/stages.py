@@ -28,8 +28,7 @@ Ints = NDArray[np.int64]
 
 MAX_STAGES = 100
 _CELLS = 2**23  # columns times lambdas of a batch: what its penalties and slopes may take
-_REACH = 10.0  # size of a standardised coefficient without penalty, in units of the null deviation, that is never met
-_WIDER = 100.0
+_REACH = 10.0  # how many times as large as the last solution a coefficient without penalty may become in one fit
 _WIDENINGS = 3
 
 
@@ -142,30 +141,31 @@ class Stages:
     def _run(self, tracks: list[_Track]) -> list[_Track]:
         """Fit a batch of lambdas until the schedule ends at each of them."""
         moving = tracks
-        for number in range(1, MAX_STAGES + 1):
-            asked = [(track, self._next(track)) for track in moving]
-            steps = [(track, step) for track, step in asked if step is not None]
-            for track, step in steps:
-                if step.share is not None:
-                    track.last = self._mix(track, step.share)
-                    track.stage = self._after(track.stage, step, track.last)
-            pairs = [(track, step) for track, step in steps if step.share is None]
-            if pairs:
-                self._advance(pairs)
-                self._listener(StageVerified(number, len(pairs), max(track.last.gap for track, _ in pairs)))
-            # A stage that stopped above tol ends its lambda, and its gap says so.
-            moving = [track for track, _ in steps if track.last.gap <= self._task.tol]
-            if not moving:
+        for _ in range(MAX_STAGES):
+            pairs: list[tuple[_Track, Step]] = []
+            for track in moving:
+                step = self._schedule.next(track.stage)
+                if step is not None and step.share is not None:
+                    self._mix(track, step)
+                elif step is not None:
+                    pairs.append((track, step))
+            # Columns that provisional fits left out are verified once, when every lambda has settled without them.
+            pairs = pairs or self._closing(tracks)
+            if not pairs:
                 return tracks
+            self._advance(pairs)
+            # A fit that stopped above tol ends its lambda, and its gap says so.
+            moving = [track for track, _ in pairs if track.last.gap <= self._task.tol]
         self.unsettled += len(moving)
+        self._advance(self._closing(tracks))
         return tracks
 
-    def _next(self, track: _Track) -> Step | None:
-        """What the schedule wants; where that is nothing, the last fit once more over all columns, if it left any out."""
-        step = self._schedule.next(track.stage)
-        if step is None and track.step is not None and track.step.provisional:
-            return replace(track.step, provisional=False) if self._outside().any() else None
-        return step
+    def _closing(self, tracks: list[_Track]) -> list[tuple[_Track, Step]]:
+        """The last fits once more over all columns, where they left any out."""
+        if not self._outside().any():
+            return []
+        last = [(track, track.step) for track in tracks if track.step is not None and track.step.provisional]
+        return [(track, replace(step, provisional=False)) for track, step in last]
 
     def _outside(self) -> NDArray[np.bool_]:
         """Columns of the problem that were never admitted, [p]."""
@@ -175,30 +175,40 @@ class Stages:
         return outside
 
     def _advance(self, pairs: list[tuple[_Track, Step]]) -> None:
+        """One more fit at some lambdas."""
+        if not pairs:
+            return
         wanted = [(track.stage, step) for track, step in pairs]
         found = self._fit(self._problem, wanted, [track.last for track, _ in pairs])
         for (track, step), last in zip(pairs, found, strict=True):
             charge = self._charge(track.stage, step)
             track.step, track.last, track.stage = step, last, self._after(track.stage, step, last)
             track.trail = self._history.refitted(track.k, track.stage.number, track.trail, last.support, charge)
+        self._listener(StageVerified(max(track.stage.number for track, _ in pairs), len(pairs), max(s.gap for s in found)))
 
     def _fit(self, problem: Problem, wanted: list[tuple[Stage, Step]], starts: list[Solution]) -> list[Solution]:
         """Fit one step at each of some stages; boxes that a solution touches are widened."""
-        reach = _REACH
-        batch = [self._at(*pair, reach) for pair in wanted]
+        reach = [self._reach(start) for start in starts]
+        batch = [self._at(*pair, r) for pair, r in zip(wanted, reach, strict=True)]
         found = refit(self._task, problem, batch, starts)
         for _ in range(_WIDENINGS):
-            tight = [k for k, at in enumerate(batch) if self._touches(at, found[k], reach)]
+            tight = [k for k, at in enumerate(batch) if self._touches(at, found[k], reach[k])]
             if not tight:
                 return found
-            reach *= _WIDER
-            again = [self._at(*wanted[k], reach) for k in tight]
-            for k, at, solution in zip(tight, again, refit(self._task, problem, again, [found[k] for k in tight]), strict=True):
-                batch[k], found[k] = at, solution
+            for k in tight:
+                reach[k] = self._reach(found[k])
+                batch[k] = self._at(*wanted[k], reach[k])
+            again = refit(self._task, problem, [batch[k] for k in tight], [found[k] for k in tight])
+            for k, solution in zip(tight, again, strict=True):
+                found[k] = solution
         for k, at in enumerate(batch):
-            if self._touches(at, found[k], reach):
+            if self._touches(at, found[k], reach[k]):
                 found[k] = replace(found[k], gap=np.inf)  # what has no penalty has no optimum either
         return found
+
+    def _reach(self, solution: Solution) -> float:
+        """Size of the box around what has no penalty, in units of the null deviation."""
+        return _REACH * float(np.max(np.abs(solution.b) / self._unit[solution.support], initial=1.0))
 
     def _touches(self, at: AtLambda, solution: Solution, reach: float) -> bool:
         """Whether a coefficient without penalty comes near its box."""
@@ -277,15 +287,16 @@ class Stages:
     def _scaled(self, solution: Solution) -> Floats:
         return solution.dense(self._task.space.sd.size) * self._task.penalty.scale
 
-    def _mix(self, track: _Track, share: float) -> Solution:
+    def _mix(self, track: _Track, step: Step) -> None:
         """Share of the first solution and rest of the last; the gap stays that of the last fit."""
-        self._mixed, p = True, self._task.space.sd.size
+        assert step.share is not None
+        self._mixed, p, share = True, self._task.space.sd.size, step.share
         b = share * track.first.dense(p) + (1.0 - share) * track.last.dense(p)
         intercept = share * track.first.intercept + (1.0 - share) * track.last.intercept
-        centred = intercept + float(self._task.space.centre @ b)
-        value = self._problem.value(b[self._problem.columns], centred)
+        value = self._problem.value(b[self._problem.columns], intercept + float(self._task.space.centre @ b))
         support = np.flatnonzero(b)
-        return Solution(support, b[support], intercept, track.last.gap, value)
+        track.last = Solution(support, b[support], intercept, track.last.gap, value)
+        track.stage = self._after(track.stage, step, track.last)
 
 
 def _shut(penalty: ElasticNet) -> NDArray[np.bool_]:
