@@ -67,11 +67,15 @@ def fenchel_gap(value: float, dual: float, u: Floats, b: Floats, penalty: Bounds
     return max(min(gap, objective), 0.0) if np.isfinite(gap) else objective
 
 
-def slope_gap(value: float, u: Floats, b: Floats, penalty: Bounds4, fall: float = 0.0) -> float:
+def slope_gap(
+    value: float, u: Floats, b: Floats, penalty: Bounds4, fall: float = 0.0, *, kinked: bool = False
+) -> float:
     """Gap as the slope alone tells it, to first order in 1 - t; exact for squared loss. For deciding when to stop.
 
     ``fall`` is how fast the dual value of the loss falls as the residual is shortened, where that is known: it is ``u'b``
-    if the loss bends everywhere, and more where it runs straight and many residuals are alike, as with Huber loss.
+    if the loss bends everywhere, and more where it runs straight and many residuals are alike, as with Huber loss. Where
+    the loss is ``kinked`` and the fall is not known, the steepest is assumed: what is lost is convex in 1 - t, and at t = 0
+    it is the whole loss.
     """
     free = penalty.is_free() & ~penalty.is_pressed(u, b)
     charge = float(np.sum(np.abs(u[free]) * (1.0 + np.abs(b[free]))))
@@ -79,8 +83,16 @@ def slope_gap(value: float, u: Floats, b: Floats, penalty: Bounds4, fall: float 
     t = feasible_scale(u, penalty)
     conjugate = float(np.sum(penalty.conjugate(t * u)))
     objective = value + penalty.value(b)
-    straight = (1.0 - t) * max(fall - float(u @ b), 0.0)
+    straight = (1.0 - t) * (value if kinked else max(fall - float(u @ b), 0.0))
     return min(objective - value - t * float(u @ b) + conjugate + straight + (1.0 - t) ** 2 * value + charge, objective)
+
+
+def within(gap: float, value: float, *, kinked: bool) -> float:
+    """Gap that a quadratic model must reach for the loss to reach ``gap``; less where the loss is kinked.
+
+    What 1 - t costs a kinked loss in proportion costs a quadratic only in its square.
+    """
+    return gap * min(1.0, gap / value) if kinked and value > 0 else gap
 
 
 @dataclass(frozen=True, slots=True)

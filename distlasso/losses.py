@@ -40,6 +40,10 @@ class Loss(Protocol):
     def steepest(self) -> float:
         """Largest curvature anywhere; infinite where there is none."""
 
+    @property
+    def kinked(self) -> bool:
+        """Whether the curvature vanishes on an interval, so that shortening a residual costs dual value in proportion."""
+
     def target(self, y: Floats, weight: Floats, *, intercept: bool) -> Floats:
         """Return y [n] as the loss needs it, or say which value cannot be used."""
 
@@ -69,6 +73,7 @@ class Squared:
 
     name: str = "squared"
     quadratic: bool = True
+    kinked: bool = False
     steepest: float = 1.0
 
     def target(self, y: Floats, weight: Floats, *, intercept: bool) -> Floats:
@@ -107,6 +112,7 @@ class Logistic:
 
     name: str = "logistic"
     quadratic: bool = False
+    kinked: bool = False
     steepest: float = 0.25
 
     def target(self, y: Floats, weight: Floats, *, intercept: bool) -> Floats:
@@ -168,6 +174,7 @@ class Poisson:
 
     name: str = "poisson"
     quadratic: bool = False
+    kinked: bool = False
     steepest: float = float("inf")
 
     def target(self, y: Floats, weight: Floats, *, intercept: bool) -> Floats:
@@ -225,6 +232,7 @@ class Huber:
     delta: float = 1.35
     name: str = "huber"
     quadratic: bool = False
+    kinked: bool = True
     steepest: float = 1.0
 
     def __post_init__(self) -> None:

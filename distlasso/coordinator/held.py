@@ -37,6 +37,11 @@ class Held:
         """Whether there is an intercept to fit."""
         return self._rows.intercept
 
+    @property
+    def kinked(self) -> bool:
+        """Whether the curvature of the loss vanishes on an interval."""
+        return self._rows.loss.kinked
+
     def admit(self, columns: Ints) -> None:
         """Fetch columns and put them behind those held."""
         self.columns = np.concatenate([self.columns, columns])

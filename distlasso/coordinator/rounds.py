@@ -26,7 +26,7 @@ class Rounds:
     def __init__(self, task: Task) -> None:
         self._task = task
         self.columns: Ints = task.free
-        self.intercept = task.space.intercept
+        self.intercept, self.kinked = task.space.intercept, task.exchange.loss.kinked
 
     def admit(self, columns: Ints) -> None:
         """Put columns behind the strong set; the bundles gather them when they are next asked."""

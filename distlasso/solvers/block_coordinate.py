@@ -31,6 +31,7 @@ MOST = 0.7  # of the strong set: beyond this a working set saves less than it co
 _BRISK = 0.3  # share of the gap that four epochs leave while descent alone is fast enough
 _MAX_INNER = 200
 _MAX_HALVINGS = 6
+_ROUNDING = 1e-13  # of the objective: smaller gaps are mostly rounding
 _FALL, _PATIENCE = 0.99, 20  # direct steps, and working sets, without a gap smaller than before: what is left is rounding
 
 
@@ -50,12 +51,12 @@ class Stall:
     def __init__(self) -> None:
         self._best, self._since = np.inf, 0
 
-    def seen(self, gap: float) -> bool:
-        """Whether the gap has not fallen below its best for a while."""
+    def seen(self, gap: float, objective: float = 0.0) -> bool:
+        """Whether the gap has not fallen below its best for a while, a short one where it is lost in the objective."""
         if gap < _FALL * self._best:
             self._best, self._since = gap, 0
         else:
-            self._since += 1
+            self._since += _PATIENCE // 4 if gap < _ROUNDING * abs(objective) else 1
         return self._since >= _PATIENCE
 
 
@@ -90,7 +91,7 @@ def solve(
         gap = _gap(u, rr, b, penalty, free)
         if gap < best.gap:
             best = Solved(b.copy(), gap, rr)
-        if stall.seen(gap):
+        if stall.seen(gap, start):
             break
         if gap <= target:
             return _polish(form, penalty, best, newton, names) if polish else best
@@ -154,7 +155,7 @@ def _descend(
         form.descend(penalty, b, _EPOCHS)
         u, rr = form.peek()
         gap = _gap(u, rr, b, penalty, free)
-        if gap <= target / 3 or np.array_equal(before, b) or stall.seen(gap) or _sunk(form, penalty, b, abs(start)):
+        if gap <= target / 3 or np.array_equal(before, b) or stall.seen(gap, start) or _sunk(form, penalty, b, abs(start)):
             break
         if len(b) > SMALL and not form.tells_products and gap < _BRISK * last:
             last = gap

@@ -176,7 +176,8 @@ class ProximalGradient:
         # The slope in the intercept is not in the gap; it is refitted later, which must not move anything.
         level = np.abs(u[-1]) <= 1e-3 * np.sqrt(target * s.c)
         for k in np.flatnonzero(np.isfinite(value) & level):
-            moving[k] = slope_gap(float(value[k]), u[:-1, k], z[:-1, k], penalties[own[k]]) > target
+            gap = slope_gap(float(value[k]), u[:-1, k], z[:-1, k], penalties[own[k]], kinked=smooth.kinked)
+            moving[k] = gap > target
         return own[moving], s.take(moving)
 
     def _largest(self, smooth: Bounded, columns: Floats) -> float:

@@ -15,7 +15,7 @@ from typing import final
 import numpy as np
 from numpy.typing import NDArray
 
-from distlasso.certificate import slope_gap
+from distlasso.certificate import slope_gap, within
 from distlasso.penalties import Bounds4
 from distlasso.solvers.block_coordinate import solve
 from distlasso.solvers.newton import Newton
@@ -128,7 +128,7 @@ class ProximalNewton:
         gram = hessian.without_intercept() if smooth.intercept else hessian.gram.copy()
         gram[np.diag_indices_from(gram)] *= 1.0 + _RIDGE
         slope = u - shift * total
-        track.gap = slope_gap(value, slope, track.b, track.penalty)
+        track.gap = slope_gap(value, slope, track.b, track.penalty, kinked=smooth.kinked)
         # The slope in the intercept is not in the gap. It is refitted later, which moves u_j by at most ``total`` times the
         # deviation of column j (Cauchy-Schwarz) and must not move the gap.
         reach = float(np.abs(track.b) @ np.sqrt(np.maximum(np.diag(gram), 0.0) / hessian.total))
@@ -140,7 +140,7 @@ class ProximalNewton:
         # The model's own constant only scales its gap: the loss itself stands in.
         yy = 2.0 * value + 2.0 * float(slope @ track.b) + float(track.b @ fit)
         form = GramForm(gram, slope + fit, yy)
-        aim = max(0.1 * target, 1e-3 * track.gap)
+        aim = within(max(0.1 * target, 1e-3 * track.gap), value, kinked=smooth.kinked)
         found = solve(form, track.penalty, track.b, target=aim, newton=self._newton, names=names).b
         track.step = found - track.b
         track.intercept_step = total / hessian.total - float(shift @ track.step) if smooth.intercept else 0.0
@@ -163,7 +163,7 @@ class ProximalNewton:
         worst, longest = None, _PATIENCE
         for track in moving:
             own = [k for k, (other, _) in enumerate(trials) if other is track]
-            rate = min(max(_take(track, own, trials, b, intercept, point), _PACE), 0.99)
+            rate = min(max(_take(track, own, trials, b, intercept, point, kinked=smooth.kinked), _PACE), 0.99)
             left = np.log(max(track.gap * rate / target, 1.0)) / -np.log(rate)
             if left > longest:
                 worst, longest = track, left
@@ -194,8 +194,9 @@ class ProximalNewton:
 
 
 def _take(
-    track: _Track, own: list[int], trials: list[tuple[_Track, float]], b: Floats, intercept: Floats, point: Point
-) -> float:
+    track: _Track, own: list[int], trials: list[tuple[_Track, float]], b: Floats, intercept: Floats, point: Point,
+    *, kinked: bool,
+) -> float:  # fmt: skip
     """Accept the best trial of a lambda if it is no worse than where it stands; returns how much of the gap it left."""
     before = track.objective()
     values = [float(point.value[k]) + track.penalty.value(b[:, k]) for k in own]
@@ -211,5 +212,5 @@ def _take(
         return 1.0
     track.b, track.intercept, track.at = b[:, k].copy(), float(intercept[k]), point.take(k)
     was, track.backing = track.gap, False
-    now = slope_gap(float(point.value[k]), point.gradient[:, k], track.b, track.penalty)
+    now = slope_gap(float(point.value[k]), point.gradient[:, k], track.b, track.penalty, kinked=kinked)
     return now / was if was > 0 else 0.0

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from distlasso.certificate import slope_gap
+from distlasso.certificate import slope_gap, within
 from distlasso.penalties import Bounds4
 from distlasso.solvers.block_coordinate import MOST, Stall, near, solve
 from distlasso.solvers.columns import Columns
@@ -53,7 +53,7 @@ def solve_reweighted(
     b, stall = b.copy(), Stall()
     for _ in range(_MAX_SETS):
         model = _model(held, b, intercept)
-        gap = slope_gap(model.value, model.slope, b, penalty)
+        gap = slope_gap(model.value, model.slope, b, penalty, kinked=held.rows.loss.kinked)
         if _arrived(held, model, gap, target) or stall.seen(gap):
             break
         work = near(model.slope, b, penalty)
@@ -104,7 +104,7 @@ def _newton_steps(
     stall, nothing = Stall(), held.eta(np.zeros_like(b), 0.0)
     for _ in range(_MAX_STEPS):
         model = _model(held, b, intercept)
-        gap = slope_gap(model.value, model.slope, b, penalty)
+        gap = slope_gap(model.value, model.slope, b, penalty, kinked=held.rows.loss.kinked)
         if _arrived(held, model, gap, target) or stall.seen(gap):
             break
         scale = float(model.curvature.sum())
@@ -114,7 +114,7 @@ def _newton_steps(
         form = held.least_squares(weight, y, model.shift)
         newton.reweight()
         own = Bounds4(penalty.l1 / scale, penalty.l2 / scale, penalty.low, penalty.high)
-        aim = max(0.1 * target, _SHARE * gap) / scale
+        aim = within(max(0.1 * target, _SHARE * gap), model.value, kinked=held.rows.loss.kinked) / scale
         found = solve(form, own, b, target=aim, newton=newton, names=names).b
         step = (found - b, model.ahead - float(model.shift @ (found - b)))
         moved = _line_search(held, penalty, (b, intercept), step, model.value + penalty.value(b))

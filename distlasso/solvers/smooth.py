@@ -50,5 +50,9 @@ class Smooth(Protocol):
     def intercept(self) -> bool:
         """Whether there is an intercept to fit."""
 
+    @property
+    def kinked(self) -> bool:
+        """Whether the curvature of the loss vanishes on an interval."""
+
     def at(self, b: Floats, intercept: Floats, curvature_of: Sequence[int] = ()) -> tuple[Point, list[Curvature]]:
         """Value and slope at models b [S, L], intercept [L]; the Hessian at some of them."""
