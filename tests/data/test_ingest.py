@@ -318,3 +318,11 @@ def test_a_map_of_narrow_integers_is_widened_a_piece_at_a_time(tmp_path: Path, m
         assert batch.X.dtype == np.float64
     assert sum(cast) == 1000
     assert max(cast) <= 100
+
+
+def test_a_store_of_an_earlier_format_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    dl.ingest((X, Y), tmp_path / "a.zarr")
+    group = zarr.open_group(tmp_path / "a.zarr", mode="r+")
+    group.attrs["distlasso"] = group.attrs["distlasso"] | {"format": 1}  # type: ignore[operator]
+    with pytest.raises(dl.StoreError, match=r"format 1, this version reads format 2: ingest the data again"):
+        dl.open_dataset(tmp_path / "a.zarr")
