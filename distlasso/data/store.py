@@ -161,7 +161,8 @@ def read_array(array: Any, selection: tuple[slice, ...], *, strict: bool) -> NDA
 
 def _check_finished(name: str, own: dict[str, Any]) -> None:
     if own.get("format") != FORMAT:
-        raise StoreError(f"{name} has store format {own.get('format')!r}, this version reads format {FORMAT}: ingest the data again")
+        found = own.get("format")
+        raise StoreError(f"{name} has store format {found!r}, this version reads format {FORMAT}: ingest the data again")
     if not own.get("finished"):
         raise StoreError(f"{name} is not finished: run the same ingest again to continue it")
     part = None if "://" in name else broken_part(Path(name), own)
