@@ -47,6 +47,7 @@ class _Track:
     intercept_step: float = 0.0
     length: float = 1.0  # longest that may be tried next
     backing: bool = False
+    fresh: bool = False  # a Hessian was taken at this very model
     done: bool = False
 
     def objective(self) -> float:
@@ -151,6 +152,8 @@ class ProximalNewton:
     ) -> _Track | None:
         """One exchange: look where the steps lead; take those that go down."""
         trials = [(track, track.length * share) for track in moving for share in (_BACK if track.backing else (1.0,))]
+        if renew is not None and renew.backing and not renew.done:
+            trials.append((renew, 0.0))  # a Hessian where it stands, for the next aim if no step goes down
         b = np.stack([track.b + length * track.step for track, length in trials], axis=1)
         intercept = np.array([track.intercept + length * track.intercept_step for track, length in trials])
         for k, (track, length) in enumerate(trials):
@@ -158,17 +161,18 @@ class ProximalNewton:
                 continue
             flipped = track.b * b[:, k] < 0
             b[flipped, k] = 0.0
-        wanted = next((k for k, (track, _) in enumerate(trials) if track is renew), None)
+        wanted = next((k for k, (track, length) in enumerate(trials) if track is renew and length in (0.0, 1.0)), None)
         point, hessians = smooth.at(b, intercept, () if wanted is None else (wanted,))
         worst, longest = None, _PATIENCE
         for track in moving:
             own = [k for k, (other, _) in enumerate(trials) if other is track]
             rate = min(max(_take(track, own, trials, b, intercept, point, kinked=smooth.kinked), _PACE), 0.99)
+            if wanted in own and (trials[wanted][1] == 0.0 or not track.backing):  # not where a step was refused
+                self._keep(track.lam, hessians[0])
+                track.fresh = np.array_equal(track.b, b[:, wanted])
             left = np.log(max(track.gap * rate / target, 1.0)) / -np.log(rate)
-            if left > longest:
+            if left > longest and not track.fresh:
                 worst, longest = track, left
-        if wanted is not None and np.array_equal(trials[wanted][0].b, b[:, wanted]):  # not where a step was refused
-            self._keep(trials[wanted][0].lam, hessians[0])
         return worst
 
     def _keep(self, lam: float, hessian: Curvature) -> None:
@@ -210,6 +214,7 @@ def _take(
         # Nothing shorter can be told from standing still.
         track.done = track.length < 1e-9
         return 1.0
+    track.fresh = track.fresh and trials[k][1] == 0.0
     track.b, track.intercept, track.at = b[:, k].copy(), float(intercept[k]), point.take(k)
     was, track.backing = track.gap, False
     now = slope_gap(float(point.value[k]), point.gradient[:, k], track.b, track.penalty, kinked=kinked)
