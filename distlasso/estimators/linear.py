@@ -94,8 +94,8 @@ class ElasticNet(RegressorMixin, Certified):  # type: ignore[misc]
 
         Parameters
         ----------
-        X : array or sparse matrix [n_samples, n_features], or Dataset
-            float64, float32, int8, uint8 and bool are used as they are, without a wider copy.
+        X : array, sparse matrix or dask array [n_samples, n_features], or Dataset
+            float64, float32, int8, uint8 and bool are used as they are, without a wider copy; chunks stay where they are.
         y : float [n_samples]
             Target; a Dataset may bring its own.
         sample_weight : float [n_samples], optional
