@@ -112,7 +112,7 @@ class _Batch:
         fall = (value + np.sum(slope * np.stack([track.z for track in tracks], axis=1), axis=0) - dual) / _SHORTER
         arrived = []
         for i, k in enumerate(self.moving):
-            gap = self._gap(k, float(value[i]), slope[:, i], b[:, i], target, float(fall[i]))
+            gap = self._gap(k, float(value[i]), slope[:, i], b[:, i], float(fall[i]))
             if gap < self._gaps[k]:
                 self._gaps[k], self.b[:, k], self.intercept[k] = gap, b[:, i], level[i]
             if gap <= target:
@@ -137,11 +137,13 @@ class _Batch:
         b = self._tracks[k].z[: self._frame.scale.size] / self._frame.scale
         return np.clip(b, penalty.low, penalty.high)
 
-    def _gap(self, k: int, value: float, slope: Floats, b: Floats, target: float, fall: float) -> float:
-        """Gap at the consensus; infinite while the intercept is not where a refit would leave it."""
+    def _gap(self, k: int, value: float, slope: Floats, b: Floats, fall: float) -> float:
+        """Gap at the consensus, with a charge for what the slope in the intercept lets a refit move."""
+        if not (np.isfinite(value) and np.isfinite(slope).all()):
+            return np.inf
         columns = self._frame.scale.size
-        if not np.isfinite(slope).all():
-            return np.inf
-        if self._rounds.intercept and abs(float(slope[-1])) > 1e-3 * np.sqrt(target * self._curvature):
-            return np.inf
-        return slope_gap(value, slope[:columns] * self._frame.scale, b, self._penalties[k], fall)
+        charge = 0.0
+        if self._rounds.intercept:
+            reach = float(np.abs(b) @ self._frame.scale) + np.sqrt(2.0 * value / self._curvature)
+            charge = abs(float(slope[-1])) * reach
+        return slope_gap(value, slope[:columns] * self._frame.scale, b, self._penalties[k], fall) + charge
