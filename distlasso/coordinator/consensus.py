@@ -18,7 +18,7 @@ from distlasso.certificate import slope_gap
 from distlasso.coordinator.problem import Task
 from distlasso.coordinator.rounds import Rounds
 from distlasso.penalties import AtLambda, Bounds4
-from distlasso.queries import Dual, Look, Value
+from distlasso.queries import Dual, Look, Query, Value
 from distlasso.solvers.consensus_admm import Track, balanced, scaled, start
 from distlasso.solvers.local_step import Frame, LocalSlope, LocalStep
 
@@ -105,11 +105,13 @@ class _Batch:
         b = np.stack([self._coefficients(k) for k in self.moving], axis=1)
         level = np.array([track.z[-1] if self._rounds.intercept else 0.0 for track in tracks])
         told = np.ascontiguousarray(np.stack([track.dual for track in tracks], axis=2))
-        query = LocalStep(self._frame, self._rho, self._reference)
-        shorter = Dual(np.full(level.size, 1.0 - _SHORTER))
-        value, local, dual = self._rounds.ask([Value(), query, shorter], b, level, told=told)
-        slope = local.slope.sum(axis=0)
-        fall = (value + np.sum(slope * np.stack([track.z for track in tracks], axis=1), axis=0) - dual) / _SHORTER
+        queries: list[Query] = [Value(), LocalStep(self._frame, self._rho, self._reference)]
+        if not self._quadratic:
+            queries.append(Dual(np.full(level.size, 1.0 - _SHORTER)))
+        value, local, *dual = self._rounds.ask(queries, b, level, told=told)
+        slope, fall = local.slope.sum(axis=0), np.zeros(level.size)
+        if dual:
+            fall = (value + np.sum(slope * np.stack([track.z for track in tracks], axis=1), axis=0) - dual[0]) / _SHORTER
         arrived = []
         for i, k in enumerate(self.moving):
             gap = self._gap(k, float(value[i]), slope[:, i], b[:, i], float(fall[i]))
