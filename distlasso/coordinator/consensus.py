@@ -18,14 +18,14 @@ from distlasso.certificate import slope_gap
 from distlasso.coordinator.problem import Task
 from distlasso.coordinator.rounds import Rounds
 from distlasso.penalties import AtLambda, Bounds4
-from distlasso.queries import Dual, Look, Value
+from distlasso.queries import Dual, Look, Query, Value
 from distlasso.solvers.consensus_admm import Track, balanced, scaled, start
 from distlasso.solvers.local_step import Frame, LocalSlope, LocalStep
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-BATCH = 20  # lambdas: more take fewer rounds for the path, and start further from where they end
+BATCH = 16  # lambdas: more take fewer rounds for the path, and start further from where they end
 _MAX_ROUNDS = 1000
 _CHECK = 20  # rounds between looks at rho, and at where the Hessian was taken
 _SHORTER = 1e-2  # share by which residuals are shortened to see how fast the dual value falls
@@ -105,14 +105,16 @@ class _Batch:
         b = np.stack([self._coefficients(k) for k in self.moving], axis=1)
         level = np.array([track.z[-1] if self._rounds.intercept else 0.0 for track in tracks])
         told = np.ascontiguousarray(np.stack([track.dual for track in tracks], axis=2))
-        query = LocalStep(self._frame, self._rho, self._reference)
-        shorter = Dual(np.full(level.size, 1.0 - _SHORTER))
-        value, local, dual = self._rounds.ask([Value(), query, shorter], b, level, told=told)
-        slope = local.slope.sum(axis=0)
-        fall = (value + np.sum(slope * np.stack([track.z for track in tracks], axis=1), axis=0) - dual) / _SHORTER
+        queries: list[Query] = [Value(), LocalStep(self._frame, self._rho, self._reference)]
+        if not self._quadratic:
+            queries.append(Dual(np.full(level.size, 1.0 - _SHORTER)))
+        value, local, *dual = self._rounds.ask(queries, b, level, told=told)
+        slope, fall = local.slope.sum(axis=0), np.zeros(level.size)
+        if dual:
+            fall = (value + np.sum(slope * np.stack([track.z for track in tracks], axis=1), axis=0) - dual[0]) / _SHORTER
         arrived = []
         for i, k in enumerate(self.moving):
-            gap = self._gap(k, float(value[i]), slope[:, i], b[:, i], target, float(fall[i]))
+            gap = self._gap(k, float(value[i]), slope[:, i], b[:, i], float(fall[i]))
             if gap < self._gaps[k]:
                 self._gaps[k], self.b[:, k], self.intercept[k] = gap, b[:, i], level[i]
             if gap <= target:
@@ -137,11 +139,13 @@ class _Batch:
         b = self._tracks[k].z[: self._frame.scale.size] / self._frame.scale
         return np.clip(b, penalty.low, penalty.high)
 
-    def _gap(self, k: int, value: float, slope: Floats, b: Floats, target: float, fall: float) -> float:
-        """Gap at the consensus; infinite while the intercept is not where a refit would leave it."""
+    def _gap(self, k: int, value: float, slope: Floats, b: Floats, fall: float) -> float:
+        """Gap at the consensus, with a charge for what the slope in the intercept lets a refit move."""
+        if not (np.isfinite(value) and np.isfinite(slope).all()):
+            return np.inf
         columns = self._frame.scale.size
-        if not np.isfinite(slope).all():
-            return np.inf
-        if self._rounds.intercept and abs(float(slope[-1])) > 1e-3 * np.sqrt(target * self._curvature):
-            return np.inf
-        return slope_gap(value, slope[:columns] * self._frame.scale, b, self._penalties[k], fall)
+        charge = 0.0
+        if self._rounds.intercept:
+            reach = float(np.abs(b) @ self._frame.scale) + np.sqrt(2.0 * value / self._curvature)
+            charge = abs(float(slope[-1])) * reach
+        return slope_gap(value, slope[:columns] * self._frame.scale, b, self._penalties[k], fall) + charge

@@ -30,7 +30,7 @@ from distlasso.penalties import Bounds4
 Floats = NDArray[np.float64]
 
 _RELAX = 1.6
-_MEMORY = 5
+_MEMORY = 10
 _GROWN = 2.0  # length of F, relative to the shortest since mixing began, beyond which mixing is undone
 _RIDGE = 1e-10  # relative to the steps: where F stands still, its changes are rounding and say nothing
 _REACH = 100.0  # length of a mixed step, relative to the plain one
@@ -63,8 +63,8 @@ def prox(v: Floats, curvature: float, penalty: Bounds4) -> Floats:
 class Mixing:
     """Anderson mixing of a fixed-point iteration w <- w + F(w) (Walker & Ni 2011, type II), safeguarded."""
 
-    steps: list[Floats] = field(default_factory=list)  # of w
-    bends: list[Floats] = field(default_factory=list)  # of F
+    steps: Floats = field(default_factory=lambda: np.empty((0, 0)))  # [k, size]: last changes of w, newest last
+    bends: Floats = field(default_factory=lambda: np.empty((0, 0)))  # [k, size]: changes of F
     last: tuple[Floats, Floats] | None = None  # w and F
     shortest: float = np.inf  # length of F
 
@@ -76,26 +76,30 @@ class Mixing:
                 plain = self.last[0] + self.last[1]
                 self.forget()
                 return np.asarray(plain)
-            self.steps = [*self.steps[1 - _MEMORY :], w - self.last[0]]
-            self.bends = [*self.bends[1 - _MEMORY :], f - self.last[1]]
+            self.steps = _remember(self.steps, w - self.last[0])
+            self.bends = _remember(self.bends, f - self.last[1])
         self.last, self.shortest = (w, f), min(length, self.shortest)
-        return np.asarray(w + f - self._correction(f))
+        return np.asarray(w + f - self._correction(f.ravel()).reshape(w.shape))
 
     def forget(self) -> None:
         """Start anew."""
-        self.steps, self.bends, self.last, self.shortest = [], [], None, np.inf
+        self.steps, self.bends, self.last, self.shortest = np.empty((0, 0)), np.empty((0, 0)), None, np.inf
 
     def _correction(self, f: Floats) -> Floats:
         """What least squares takes off the plain step, so that F vanishes as far as the last changes of F tell."""
-        if not self.bends:
+        if not self.bends.size:
             return np.zeros_like(f)
-        gram = np.array([[np.vdot(a, b) for b in self.bends] for a in self.bends])
-        gram[np.diag_indices_from(gram)] += _RIDGE * np.array([np.vdot(a, a) for a in self.steps])
+        gram = self.bends @ self.bends.T
+        gram[np.diag_indices_from(gram)] += _RIDGE * np.sum(self.steps * self.steps, axis=1)
         size = np.sqrt(np.maximum(np.diag(gram), 1e-300))
-        right = np.array([np.vdot(a, f) for a in self.bends]) / size
-        share = np.linalg.lstsq(gram / np.outer(size, size), right, rcond=1e-13)[0] / size
-        found = sum(s * (step + bend) for s, step, bend in zip(share, self.steps, self.bends, strict=True))
+        share = np.linalg.lstsq(gram / np.outer(size, size), self.bends @ f / size, rcond=1e-13)[0] / size
+        found = share @ self.steps + share @ self.bends
         return np.asarray(found * min(1.0, _REACH * float(np.linalg.norm(f)) / max(float(np.linalg.norm(found)), 1e-300)))
+
+
+def _remember(held: Floats, new: Floats) -> Floats:
+    """The last few of a series."""
+    return np.concatenate([held[1 - _MEMORY :], new.reshape(1, -1)]) if held.size else new.reshape(1, -1)
 
 
 @final
@@ -140,8 +144,20 @@ class Track:
 
 
 def start(penalty: Bounds4, rho: float, z: Floats, slope: Floats) -> Track:
-    """Begin at a model z [S + 1] with the duals that belong to the bundles' slopes [bundles, S + 1] there."""
-    return Track(penalty, rho, z + slope / rho)
+    """Begin at a model z [S + 1] with the duals that belong to the bundles' slopes [bundles, S + 1] there.
+
+    Their sum is moved to where z is the consensus, so that the first round looks at z itself and no step is taken without
+    knowing how the loss bends.
+    """
+    total = slope.sum(axis=0)
+    return Track(penalty, rho, z + (slope + (_subgradient(penalty, z, total) - total) / len(slope)) / rho)
+
+
+def _subgradient(penalty: Bounds4, z: Floats, slope: Floats) -> Floats:
+    """The subgradient of the penalty at z, bounds included, that is nearest to a slope."""
+    inner = np.where(z == 0.0, np.clip(slope, -penalty.l1, penalty.l1), np.sign(z) * penalty.l1 + penalty.l2 * z)
+    inner = np.where(z >= penalty.high, np.maximum(slope, inner), inner)
+    return np.where(z <= penalty.low, np.minimum(slope, inner), inner)
 
 
 def balanced(rho: float, tracks: list[Track]) -> float:
