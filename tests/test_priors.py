@@ -37,7 +37,7 @@ def test_a_laplace_prior_gives_the_posterior_mode() -> None:
 
 @pytest.mark.parametrize(("prior", "options"), [
     (dl.Gaussian(0.5), {"C": 0.25, "l1_ratio": 0.0, "solver": "lbfgs"}),
-    (dl.Laplace(0.05), {"C": 0.05, "l1_ratio": 1.0, "solver": "liblinear"}),
+    (dl.Laplace(0.2), {"C": 0.2, "l1_ratio": 1.0, "solver": "liblinear"}),
 ])  # fmt: skip
 def test_logistic_loss_has_no_noise_so_the_scale_alone_decides(prior: Any, options: Any) -> None:
     theirs = LogisticRegression(fit_intercept=False, tol=1e-10, max_iter=10_000, **options).fit(X, LABEL)
@@ -68,6 +68,12 @@ def test_weights_count_as_rows() -> None:
     repeated = dl.fit_path(X[rows], Y[rows], prior=dl.Laplace(0.05, sigma=1.0), tol=1e-10)
     assert weighted.lambdas[0] == pytest.approx(repeated.lambdas[0])
     np.testing.assert_allclose(weighted.coef.toarray(), repeated.coef.toarray(), atol=1e-6)
+
+
+@pytest.mark.parametrize("loss", ["squared", "logistic", "huber"])
+def test_a_prior_too_narrow_for_any_coefficient_leaves_the_null_model(loss: str) -> None:
+    path = dl.fit_path(X, LABEL, loss=loss, prior=dl.Laplace(1e-4, sigma=None if loss == "logistic" else 1.0))
+    assert path.n_active[0] == 0 and path.converged.all()
 
 
 def test_the_prior_is_on_coefficients_as_they_are_penalised() -> None:
