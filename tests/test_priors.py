@@ -26,6 +26,14 @@ def test_a_gaussian_prior_gives_the_posterior_mean() -> None:
     np.testing.assert_allclose(path.coef.toarray()[0], mean, atol=1e-6)
 
 
+def test_a_gaussian_prior_on_more_columns_than_rows_gives_the_posterior_mean() -> None:
+    wide = np.random.default_rng(2).standard_normal((40, 150))
+    y = wide[:, 0] + 0.5 * np.random.default_rng(3).standard_normal(40)
+    path = dl.fit_path(wide, y, prior=dl.Gaussian(0.3, sigma=0.5), **PLAIN)
+    mean = wide.T @ np.linalg.solve(wide @ wide.T + 0.25 / 0.09 * np.eye(40), y)
+    np.testing.assert_allclose(path.coef.toarray()[0], mean, atol=1e-6)
+
+
 def test_a_laplace_prior_gives_the_posterior_mode() -> None:
     sigma, scale = 0.7, 0.02
     b = dl.fit_path(X, Y, prior=dl.Laplace(scale, sigma=sigma), **PLAIN).coef.toarray()[0]
