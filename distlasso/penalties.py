@@ -21,6 +21,8 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 
+LEAST_RATIO = 1e-3  # stands in for smaller l1_ratios, so that ridge has a finite grid (as glmnet)
+
 
 class Bounds4(NamedTuple):
     """The scalar penalty of some columns, four float64 vectors of one length."""
@@ -92,11 +94,10 @@ class ElasticNet:
     def strength(self, gradient: Floats) -> Floats:
         """Smallest lambda, per column, at which a zero coefficient with this gradient stays zero.
 
-        ``max(a, 1e-3)`` stands in for ``a`` so that ridge has a finite grid (as glmnet). Columns without a
-        penalty never decide a grid: they get 0.
+        Columns without a penalty never decide a grid: they get 0.
         """
         allowed = np.maximum(np.where(self.high > 0, gradient, 0.0), np.where(self.low < 0, -gradient, 0.0))
-        weight = self.factors * self.scale * max(self.l1_ratio, 1e-3)
+        weight = self.factors * self.scale * max(self.l1_ratio, LEAST_RATIO)
         if self.weights is not None:
             weight = weight * self.weights
         return np.divide(allowed, weight, out=np.zeros_like(allowed), where=weight > 0)

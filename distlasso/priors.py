@@ -55,7 +55,8 @@ class Laplace:
         Mean of ``|b|``; the standard deviation is ``sqrt(2) scale``.
     sigma : float, optional
         Standard deviation of the noise, for squared and Huber loss. By default squared loss estimates it together with
-        the coefficients, as the joint MAP under a flat prior on sigma: ``sigma^2 = (1/W) sum_i w_i r_i^2``; Huber takes 1.
+        the coefficients, as the joint MAP under a flat prior on sigma: ``sigma^2 = (1/W) sum_i w_i r_i^2``. That is too
+        small where many coefficients fit the noise: give sigma unless rows far outnumber columns. Huber takes 1.
 
     Examples
     --------

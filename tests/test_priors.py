@@ -26,6 +26,14 @@ def test_a_gaussian_prior_gives_the_posterior_mean() -> None:
     np.testing.assert_allclose(path.coef.toarray()[0], mean, atol=1e-6)
 
 
+def test_a_gaussian_prior_on_more_columns_than_rows_gives_the_posterior_mean() -> None:
+    wide = np.random.default_rng(2).standard_normal((40, 150))
+    y = wide[:, 0] + 0.5 * np.random.default_rng(3).standard_normal(40)
+    path = dl.fit_path(wide, y, prior=dl.Gaussian(0.3, sigma=0.5), **PLAIN)
+    mean = wide.T @ np.linalg.solve(wide @ wide.T + 0.25 / 0.09 * np.eye(40), y)
+    np.testing.assert_allclose(path.coef.toarray()[0], mean, atol=1e-6)
+
+
 def test_a_laplace_prior_gives_the_posterior_mode() -> None:
     sigma, scale = 0.7, 0.02
     b = dl.fit_path(X, Y, prior=dl.Laplace(scale, sigma=sigma), **PLAIN).coef.toarray()[0]
@@ -37,7 +45,7 @@ def test_a_laplace_prior_gives_the_posterior_mode() -> None:
 
 @pytest.mark.parametrize(("prior", "options"), [
     (dl.Gaussian(0.5), {"C": 0.25, "l1_ratio": 0.0, "solver": "lbfgs"}),
-    (dl.Laplace(0.05), {"C": 0.05, "l1_ratio": 1.0, "solver": "liblinear"}),
+    (dl.Laplace(0.2), {"C": 0.2, "l1_ratio": 1.0, "solver": "liblinear"}),
 ])  # fmt: skip
 def test_logistic_loss_has_no_noise_so_the_scale_alone_decides(prior: Any, options: Any) -> None:
     theirs = LogisticRegression(fit_intercept=False, tol=1e-10, max_iter=10_000, **options).fit(X, LABEL)
@@ -68,6 +76,12 @@ def test_weights_count_as_rows() -> None:
     repeated = dl.fit_path(X[rows], Y[rows], prior=dl.Laplace(0.05, sigma=1.0), tol=1e-10)
     assert weighted.lambdas[0] == pytest.approx(repeated.lambdas[0])
     np.testing.assert_allclose(weighted.coef.toarray(), repeated.coef.toarray(), atol=1e-6)
+
+
+@pytest.mark.parametrize("loss", ["squared", "logistic", "huber"])
+def test_a_prior_too_narrow_for_any_coefficient_leaves_the_null_model(loss: str) -> None:
+    path = dl.fit_path(X, LABEL, loss=loss, prior=dl.Laplace(1e-4, sigma=None if loss == "logistic" else 1.0))
+    assert path.n_active[0] == 0 and path.converged.all()
 
 
 def test_the_prior_is_on_coefficients_as_they_are_penalised() -> None:

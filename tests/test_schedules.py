@@ -12,6 +12,7 @@ import pytest
 from sklearn.linear_model import ElasticNet, Lasso, LinearRegression, LogisticRegression, Ridge
 
 import distlasso as dl
+from distlasso.events import StageVerified
 
 N, P = 300, 40
 
@@ -280,6 +281,28 @@ def test_a_time_limit_returns_the_lambdas_whose_schedule_has_ended() -> None:
     assert 0 < path.lambdas.size < many.size and not path.complete
     whole = dl.fit_path(WIDE, Z, schedule=dl.MCP(), lambdas=path.lambdas)
     np.testing.assert_allclose(path.coef.toarray(), whole.coef.toarray(), atol=1e-2)
+
+
+def test_max_active_cuts_the_path_and_the_schedule_serves_all_that_is_left() -> None:
+    many = np.geomspace(1.0, 0.01, 200)
+    path = dl.fit_path(WIDE, Z, schedule=dl.Relaxed(), lambdas=many, max_active=25)
+    assert 32 < path.lambdas.size < many.size and not path.complete
+    assert (path.stages == 1).all()
+
+
+def test_ctrl_c_returns_the_lambdas_whose_schedule_has_ended() -> None:
+    batches = []
+
+    def interrupt(event: Any) -> None:
+        if isinstance(event, StageVerified):
+            batches.append(event)
+            if len(batches) == 2:
+                raise KeyboardInterrupt
+
+    many = np.geomspace(1.0, 0.01, 60)
+    path = dl.fit_path(WIDE, Z, schedule=dl.Relaxed(), lambdas=many, on_event=interrupt)
+    assert path.lambdas.size == batches[0].n_lambdas and not path.complete
+    assert path.converged.all() and (path.stages == 1).all()
 
 
 def test_a_schedule_that_never_settles_is_stopped_and_said_so() -> None:

@@ -17,7 +17,7 @@ from distlasso.coordinator import active_set
 from distlasso.coordinator.problem import Certified, Problem, Task
 from distlasso.coordinator.space import Space
 from distlasso.events import BatchVerified, Listener
-from distlasso.penalties import AtLambda
+from distlasso.penalties import LEAST_RATIO, AtLambda
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -85,6 +85,9 @@ def _fit_all(
     admitted = np.ones(strength.size, dtype=np.bool_)
     admitted[task.keep] = False  # columns outside the problem never have to be admitted
     admitted[problem.columns] = True
+    if task.penalty.l1_ratio < LEAST_RATIO and not admitted.all():
+        problem.admit(np.flatnonzero(~admitted))  # ridge leaves nobody at zero
+        admitted[:] = True
     path = [AtLambda(task.penalty, float(lam)) for lam in lambdas]
     state, command = active_set.begin(lambdas, task.tol, admitted, strength, lam_max, problem.most)
     while isinstance(command, active_set.Solve):

@@ -392,6 +392,9 @@ class UnknownNoise:
 
     prior: Prior
 
+    def __repr__(self) -> str:
+        return f"prior={self.prior!r} without sigma"
+
     def begin(self, last: Stage) -> Step:
         """The strength that the residuals of the last solution imply."""
         noise = 1.0 - last.deviance_ratio

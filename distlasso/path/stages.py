@@ -91,12 +91,14 @@ class Stages:
             if step.lam is None:
                 break
             if stage.number == MAX_STAGES:
-                raise InputError(f"schedule={self._schedule!r} does not settle before the path: after {MAX_STAGES} fits")
+                raise InputError(f"{self._schedule!r} does not settle before the path: {MAX_STAGES} fits were made")
             problem = problem or own()
             (last,) = self._fit(problem, [(stage, step)], [last])
             trail = self._history.refitted(-1, stage.number, trail, last.support, self._charge(stage, step))
             stage = self._after(stage, step, last)
         self.strength = stage.strength
+        if (weights == 0).any():
+            raise InputError(f"schedule={self._schedule!r} gave weights of 0 to the path itself: use penalty_factors for that")
         if np.any(weights != 1.0) or step.l1_ratio is not None:
             self.penalty = self._penalty(step, weights, _REACH)
 
@@ -113,18 +115,16 @@ class Stages:
             try:
                 tracks = self._run([self._track(solutions, lambdas, k) for k in chosen])
             except KeyboardInterrupt:
-                solutions.ended = "interrupted"
-            else:
-                for track in tracks:
-                    _put(solutions, track, p)
-                    counts[track.k] = track.stage.number
-                solutions.ended = solutions.ended or (limits.passed(solutions) if chosen.stop < counts.size else "")
-            if solutions.ended:
-                done = first if solutions.ended == "interrupted" else chosen.stop
-                if done == 0:
-                    raise KeyboardInterrupt
-                while len(solutions.gap) > done:
-                    solutions.drop_last()
+                if first == 0:
+                    raise
+                _cut(solutions, first, "interrupted")
+                break
+            for track in tracks:
+                _put(solutions, track, p)
+                counts[track.k] = track.stage.number
+            late = limits.passed(solutions) or (solutions.ended if solutions.ended == "interrupted" else "")
+            if late:
+                _cut(solutions, chosen.stop, late)
                 break
         return counts[: len(solutions.gap)]
 
@@ -301,6 +301,13 @@ class Stages:
 
 def _shut(penalty: ElasticNet) -> NDArray[np.bool_]:
     return np.asarray((penalty.low == 0) & (penalty.high == 0))
+
+
+def _cut(solutions: drive.Solutions, count: int, reason: str) -> None:
+    """Keep the first ``count`` lambdas, and say why if there were more."""
+    while len(solutions.gap) > count:
+        solutions.drop_last()
+        solutions.ended = reason
 
 
 def _put(solutions: drive.Solutions, track: _Track, p: int) -> None:
