@@ -197,16 +197,20 @@ class HessianPartial:
 class Hessian:
     """Hessian of the loss in coefficients and intercept at one model of the request; for few columns.
 
-    Products are in float32 where tiles are dense: it only shapes steps, and no value or slope comes from it.
+    Products are in float32 where tiles are dense, unless the Hessian is the same everywhere: otherwise it only shapes
+    steps, and no value or slope comes from it.
     """
 
     model: int
+    within: Ints | None = None  # of these columns; None is all
 
     def ask(self, band: Tiles, step: RowStep, loss: Loss | None) -> HessianPartial:
         assert loss is not None
         h = step.curvature(loss, self.model)
+        if self.within is not None:
+            band = _within(band, self.within)
         parts = [tile.gradient(h[:, None], shift)[:, 0] for tile, shift in zip(band.tiles, band.shifts, strict=True)]
-        return HessianPartial(_gram(band, h, single=True), np.concatenate(parts), float(h.sum()))
+        return HessianPartial(_gram(band, h, single=not loss.quadratic), np.concatenate(parts), float(h.sum()))
 
     def merge(self, left: object, right: object, axis: int) -> HessianPartial:
         assert isinstance(left, HessianPartial) and isinstance(right, HessianPartial) and axis == 0
@@ -368,6 +372,12 @@ def _gram(band: Tiles, weight: Floats, *, single: bool = False) -> Floats:
         x = np.concatenate([t.widened(part, shift) for t, shift in zip(band.tiles, band.shifts, strict=True)], axis=1)
         total += x.T @ (x * weight[part, None])
     return total
+
+
+def _within(band: Tiles, columns: Ints) -> Tiles:
+    """Some columns of a band that has one tile."""
+    (tile,), (shift,) = band.tiles, band.shifts
+    return Tiles([tile.take(columns)], [shift[columns]], np.array([0, columns.size], dtype=np.int64), band.own)
 
 
 def _border(band: Tiles, free: Ints) -> Floats:

@@ -42,8 +42,8 @@ def test_ctrl_c_returns_what_is_certified() -> None:
 
 
 def test_a_fit_that_needs_more_memory_than_allowed_is_refused_before_it_starts() -> None:
-    with pytest.raises(dl.ResourceError, match="beyond memory=1MB"):
-        dl.fit_path(X, Y, memory="1MB")
+    with pytest.raises(dl.ResourceError, match="beyond memory=60kB"):
+        dl.fit_path(X, Y, memory="60kB")
 
 
 @pytest.mark.parametrize("options", [{"max_active": 0}, {"time_limit": -1.0}])

@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from distlasso.coordinator.active_set import MAX_BATCH
-from distlasso.coordinator.consensus import BATCH, Consensus
+from distlasso.coordinator.blockwise import Blockwise
+from distlasso.coordinator.consensus import LAMBDAS, Consensus
 from distlasso.coordinator.first_order import FirstOrder
 from distlasso.coordinator.form import Form
-from distlasso.coordinator.general import General, SideBySide, Together
+from distlasso.coordinator.general import BATCH, General, SideBySide, Together
 from distlasso.coordinator.held import Held
 from distlasso.coordinator.multi_task import MultiTask
 from distlasso.coordinator.problem import Problem, Task
@@ -26,7 +27,8 @@ def build(task: Task, form: Form, solver: str) -> tuple[Problem, str]:
     """
     name = "bcd" if solver == "auto" else solver
     problem, reason = BUILDERS[name](task, form)
-    return problem, f"{name}: {reason}"
+    chosen = "; chosen by auto: fewest passes to the certificate" if solver == "auto" else ""
+    return problem, f"{name}: {reason}, because {form.because}{chosen}"
 
 
 def build_multi_task(tasks: Sequence[Task], form: Form) -> tuple[Problem, str]:
@@ -35,8 +37,11 @@ def build_multi_task(tasks: Sequence[Task], form: Form) -> tuple[Problem, str]:
 
 
 def _bcd(task: Task, form: Form) -> tuple[Problem, str]:
+    if form.blocks is not None:
+        rounds = Rounds(task)
+        return General(task, rounds, Blockwise(task, rounds, form.blocks), form.blocks.batch), form.what
     if task.exchange.loss.quadratic:
-        return Squared(task, form.kind), form.reason
+        return Squared(task, form.kind), form.what
     if form.kind == "gram":
         rounds = Rounds(task)
         reason = "proximal Newton, all lambdas of a batch in each round, Hessians of the strong set shared between them"
@@ -57,16 +62,19 @@ def _ista(task: Task, form: Form) -> tuple[Problem, str]:
 
 
 def _first_order(task: Task, form: Form, *, accelerated: bool) -> tuple[Problem, str]:
-    held = form.kind == "residual"
-    smooth: Rounds | Held = Held(task) if held else Rounds(task)
-    where = "on the strong columns, held by the coordinator" if held else "all lambdas of a batch in each round"
-    return General(task, smooth, FirstOrder(task, smooth, accelerated=accelerated)), where
+    """By rounds over the strong columns, or on columns that are held where rows are few."""
+    if form.kind == "residual":
+        held = Held(task)
+        return General(task, held, FirstOrder(task, held, accelerated=accelerated)), "on strong columns that are held"
+    rounds, batch = Rounds(task), form.blocks.batch if form.blocks else BATCH
+    solver = FirstOrder(task, rounds, accelerated=accelerated)
+    return General(task, rounds, solver, batch), "all lambdas of a batch in each round over the strong columns"
 
 
 def _admm(task: Task, form: Form) -> tuple[Problem, str]:
     rounds = Rounds(task)
     reason = "consensus ADMM, rows stay in their bundles, all lambdas of a batch in each round"
-    return General(task, rounds, Consensus(task, rounds), BATCH), reason
+    return General(task, rounds, Consensus(task, rounds), LAMBDAS), reason
 
 
 BUILDERS: dict[str, Callable[[Task, Form], tuple[Problem, str]]] = {

@@ -25,7 +25,7 @@ from distlasso.solvers.local_step import Frame, LocalSlope, LocalStep
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-BATCH = 16  # lambdas: more take fewer rounds for the path, and start further from where they end
+LAMBDAS = 16  # of a batch: more take fewer rounds for the path, and start further from where they end
 _MAX_ROUNDS = 1000
 _CHECK = 20  # rounds between looks at rho, and at where the Hessian was taken
 _SHORTER = 1e-2  # share by which residuals are shortened to see how fast the dual value falls

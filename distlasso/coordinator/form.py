@@ -2,6 +2,7 @@
 
 - *full Gram*: p up to some thousands and rows at least as many: one pass answers every lambda.
 - *residual*: the strong columns themselves fit on the coordinator: rows are few, or the data is sparse.
+- *blocks*: neither fits into the stated memory: blocks of the strong set, each with its own Gram.
 
 Read next: ``solvers/quadratic.py`` (the forms), ``drive.py`` (who fills them).
 """
@@ -14,17 +15,33 @@ FULL_GRAM_COLUMNS = 4096
 
 
 @dataclass(frozen=True, slots=True)
+class Blocks:
+    """Sizes of the block form, planned from the stated memory."""
+
+    width: int  # columns of a block
+    held: int  # Grams that may be kept
+    batch: int  # lambdas solved together
+
+
+@dataclass(frozen=True, slots=True)
 class Form:
     """A decision and its reason."""
 
-    kind: str  # "gram" or "residual"
-    reason: str
+    kind: str  # "gram", "residual" or "blocks"
+    what: str
+    because: str
+    blocks: Blocks | None = None
+
+    @property
+    def reason(self) -> str:
+        """What was decided, and why."""
+        return f"{self.what}, because {self.because}"
 
 
 def choose(n: int, p: int, *, sparse: bool, nnz: int) -> Form:
     """Choose the form for n rows, p columns and nnz stored entries."""
     if p <= FULL_GRAM_COLUMNS and n >= p and (not sparse or p <= 1024 or nnz >= 16 * p * p):
-        return Form("gram", f"full Gram of all {p} columns, once, because p <= {FULL_GRAM_COLUMNS} and n >= p")
+        return Form("gram", f"full Gram of all {p} columns, once", f"p <= {FULL_GRAM_COLUMNS} and n >= p")
     if sparse:
-        return Form("residual", "residual form on the strong columns as CSC, because the data is sparse")
-    return Form("residual", f"residual form on the strong columns, because n = {n} rows fit beside them")
+        return Form("residual", "residual form on the strong columns as CSC", "the data is sparse")
+    return Form("residual", "residual form on the strong columns", f"n = {n} rows fit beside them")

@@ -32,7 +32,7 @@ from distlasso.solvers.smooth import Curvature, Point
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-_BATCH = 10  # lambdas: further ahead, the Hessian where a batch begins is of little use where it ends
+BATCH = 10  # lambdas: further ahead, the Hessian where a batch begins is of little use where it ends
 _REFITS = 60
 _CLOSE = 1e-3  # Newton decrement, relative to the root of the loss, below which one more step squares it
 _EXACT = 1e-8
@@ -133,7 +133,7 @@ def _ahead(batch: Sequence[AtLambda], b: Floats, intercept: Floats, k: int, solv
 class General:
     """A convex loss with a penalty."""
 
-    def __init__(self, task: Task, evaluation: Evaluation, solver: Restricted, most: int = _BATCH) -> None:
+    def __init__(self, task: Task, evaluation: Evaluation, solver: Restricted, most: int = BATCH) -> None:
         self._task, self._evaluation, self._solver = task, evaluation, solver
         self.certificate = SWEPT
         self.most = most

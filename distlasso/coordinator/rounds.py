@@ -21,7 +21,7 @@ Ints = NDArray[np.int64]
 
 @final
 class Rounds:
-    """Implements ``solvers.smooth.Smooth`` and the questions of ``general.Evaluation`` by exchanges."""
+    """Implements ``solvers.smooth.Smooth`` and its extensions, and the questions of ``general.Evaluation``, by exchanges."""
 
     def __init__(self, task: Task) -> None:
         self._task = task
@@ -32,13 +32,16 @@ class Rounds:
         """Put columns behind the strong set; the bundles gather them when they are next asked."""
         self.columns = np.concatenate([self.columns, columns])
 
-    def at(self, b: Floats, intercept: Floats, curvature_of: Sequence[int] = ()) -> tuple[Point, list[Curvature]]:
-        """One round over the strong columns."""
-        queries: list[Query] = [Value(), Gradient(), *(Hessian(k) for k in curvature_of)]
+    def at(
+        self, b: Floats, intercept: Floats, curvature_of: Sequence[int] = (), within: Ints | None = None
+    ) -> tuple[Point, list[Curvature]]:
+        """One round over the strong columns; Hessians are of those ``within``, all by default."""
+        queries: list[Query] = [Value(), Gradient(), *(Hessian(k, within) for k in curvature_of)]
         value, slope, *hessians = self.ask(queries, b, intercept)
         rest = self._remainder(self.columns)
         gradient = slope.gradient - np.outer(rest, slope.total)
-        return Point(value, gradient, slope.total), [_centred(hessian, rest) for hessian in hessians]
+        own = rest if within is None else rest[within]
+        return Point(value, gradient, slope.total), [_centred(hessian, own) for hessian in hessians]
 
     def gram_times(self, v: Floats) -> Floats:
         """One round: the Gram of the strong columns, centred, times v."""

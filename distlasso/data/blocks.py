@@ -53,6 +53,9 @@ class Block(Protocol):
     def widened(self, rows: slice, shift: Floats) -> Floats:
         """x_ij - shift_j of some rows, float64 [rows, columns]."""
 
+    def take(self, columns: Ints) -> Block:
+        """Some columns as a tile of their own."""
+
     def gather(self, columns: Ints) -> NDArray[np.generic] | sp.csc_array:
         """Some columns as stored, missing values too: a Fortran-ordered array, or CSC of float64."""
 
@@ -116,6 +119,10 @@ class DenseBlock:
         for rows, part, scratch in self._turned(shift):
             out[part] += scratch @ d[rows]
         return out
+
+    def take(self, columns: Ints) -> DenseBlock:
+        code = None if self._code is None else self._code.item()
+        return DenseBlock(self.gather(columns), code, None if self._fill is None else self._fill[columns])
 
     def gather(self, columns: Ints) -> NDArray[np.generic]:
         if self._X.flags.f_contiguous:
@@ -261,6 +268,9 @@ class CSRBlock(_SparseBlock):
         sparse.gradient_csr(*self._parts, d, out)
         return out
 
+    def take(self, columns: Ints) -> CSCBlock:
+        return _as_tile(self.gather(columns))
+
     def gather(self, columns: Ints) -> sp.csc_array:
         matrix = sp.csr_array(self._parts, shape=self._shape)
         return _as_csc(matrix[:, columns])
@@ -300,6 +310,9 @@ class CSCBlock(_SparseBlock):
         sparse.gradient_csc(*self._parts, d, out)
         return out
 
+    def take(self, columns: Ints) -> CSCBlock:
+        return _as_tile(self.gather(columns))
+
     def gather(self, columns: Ints) -> sp.csc_array:
         matrix = sp.csc_array(self._parts, shape=self._shape)
         return _as_csc(matrix[:, columns])
@@ -316,6 +329,10 @@ class CSCBlock(_SparseBlock):
         if at is None:
             return None
         return int(self._indices[at]), int(np.searchsorted(self._indptr, at, side="right")) - 1
+
+
+def _as_tile(csc: sp.csc_array) -> CSCBlock:
+    return CSCBlock(csc.data, csc.indices, csc.indptr, csc.shape)
 
 
 def _as_csc(matrix: object) -> sp.csc_array:

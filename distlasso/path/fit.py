@@ -118,8 +118,10 @@ def fit_path(
         Nonnegative; rows of weight 0 are as if absent.
     offset : float [n], optional
         Added to the linear predictor.
-    solver : {"auto", "bcd"}
-        ``bcd`` is block-coordinate descent.
+    solver : {"auto", "bcd", "admm", "fista", "ista"}
+        ``bcd`` is block-coordinate descent; ``admm`` is consensus ADMM, whose rows stay where they are; ``fista`` is
+        accelerated proximal gradient with adaptive restart, ``ista`` the same without acceleration: reference and fallback.
+        What was chosen and why is in ``Path.solver``.
     tol : float
         Gap to reach, relative to half the null deviance per weight.
     max_active : int, optional
@@ -133,7 +135,8 @@ def fit_path(
     client : distributed.Client, optional
         Cluster for the ``dask`` runtime.
     memory : str or int, optional
-        Bytes that this process may hold beside the data; a fit that is projected to need more is refused.
+        Bytes that this process may hold beside the data, tiles that are being read not counted. A fit that is projected
+        to need more works on blocks of the strong set, in more rounds, and is refused where these do not fit either.
     on_event : callable, optional
         Receives every event of the fit.
 
@@ -146,7 +149,7 @@ def fit_path(
     InputError
         For data or options that cannot be used, with the culprit named.
     ResourceError
-        If the projected memory is beyond ``memory``, or ``time_limit`` ends before the first lambda.
+        If the projected memory is beyond ``memory`` in any form, or ``time_limit`` ends before the first lambda.
 
     Examples
     --------
@@ -177,12 +180,15 @@ def fit_path(
     with threadpool_limits(1, "blas"), np.errstate(over="ignore", invalid="ignore"):
         try:
             dataset = place.place(dataset)
-            projection = project(dataset, 1 if multi_task else _several(dataset))
+            projection = project(
+                dataset, 1 if multi_task else _several(dataset), by_rounds=not chosen.quadratic or solver not in ("auto", "bcd"),
+                memory=None if memory is None or multi_task or solver == "admm" else parse_bytes(memory),
+            )  # fmt: skip
             _check_memory(projection, memory)
             form = projection.form
             by_columns = form.kind == "residual" and dataset.row_bounds.size == 2 and dataset.col_bounds.size > 2
             by_columns = by_columns and solver != "admm"
-            plan = plan_bundles(dataset.row_bounds, dataset.col_bounds, by_columns=by_columns)
+            plan = plan_bundles(dataset.row_bounds, dataset.col_bounds, by_columns=by_columns, keep=projection.keep)
             rows, total = _rows(dataset, chosen, intercept=fit_intercept)
             place.open(dataset, plan, rows)
             exchange = Exchange(place, chosen, None, listener)
@@ -267,8 +273,8 @@ def _fit(
 def _check_memory(projection: Projection, memory: str | int | None) -> None:
     if memory is not None and projection.coordinator_bytes > parse_bytes(memory):
         raise ResourceError(
-            f"the fit is projected to hold up to {projection.coordinator_bytes / 1e6:,.0f} MB beside the data, beyond "
-            f"memory={memory}: allow more, or drop columns"
+            f"the fit is projected to hold up to {projection.coordinator_bytes / 1e6:,.2f} MB beside the data, with "
+            f"{projection.form.what}, beyond memory={memory}: allow more, or drop columns"
         )
 
 

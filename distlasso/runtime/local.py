@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from distlasso.data.blocks import Block
+from distlasso.data.chosen import ChosenColumns
 from distlasso.data.dataset import Dataset
 from distlasso.queries import Ask, Gather, Own, Request, Rows, Tiles, answer, merge_answers
 from distlasso.runtime.cache import StrongColumns
@@ -115,27 +116,46 @@ class Part:
         shifts = [np.zeros(b - a) if request.shift is None else request.shift[a:b] for a, b in spans]
         return Tiles(blocks, shifts, bounds, Own())
 
+    def chosen(self, blocks: list[Block], request: Request) -> Tiles:
+        """The columns that a request names, as one tile."""
+        assert request.columns is not None
+        bounds = self.dataset.col_bounds[self.bundle.c0 : self.bundle.c1 + 1]
+        block: Block = ChosenColumns(blocks, bounds, request.columns)
+        if request.imputation is not None:
+            block = block.imputed(request.imputation)
+        return whole(block, request, Own())
 
-def answer_bundle(part: Part, asks: Sequence[Ask], kept: StrongColumns) -> list[list[object]]:
+
+def whole(block: Block, request: Request, own: Own) -> Tiles:
+    """One tile that has all the columns of a request."""
+    size = block.shape[1]
+    shift = np.zeros(size) if request.shift is None else request.shift
+    return Tiles([block], [shift], np.array([0, size]), own)
+
+
+def answer_bundle(part: Part, asks: Sequence[Ask], kept: StrongColumns | None) -> list[list[object]]:
     """Answer requests for one bundle, reading each of its tiles once.
 
     Every request is computed on its own, so that its bits do not depend on what is asked beside it. ``kept`` has the
-    columns of earlier requests that named some.
+    columns of earlier requests that named some; without it these are looked up in the tiles, every time.
     """
+    if kept is None:
+        return _sweep(part, asks)
     _gather_lacking(part, [ask for ask in asks if ask.request.columns is not None], kept)
     swept = iter(_sweep(part, [ask for ask in asks if ask.request.columns is None]))
     return [next(swept) if ask.request.columns is None else _look(part, ask, kept) for ask in asks]
 
 
 def _sweep(part: Part, asks: Sequence[Ask]) -> list[list[object]]:
-    """Answer requests about all columns, band by band."""
+    """Answer requests band by band."""
     totals: list[list[object]] = [[] for _ in asks]
     if not asks:
         return totals
     for blocks, start, stop in part.bands():
         for k, ask in enumerate(asks):
             rows = part.spaces[ask.rows].slice(start, stop, ask.derivative)
-            found = answer(part.tiles(blocks, ask.request), rows, ask.request)
+            tiles = part.tiles(blocks, ask.request) if ask.request.columns is None else part.chosen(blocks, ask.request)
+            found = answer(tiles, rows, ask.request)
             totals[k] = merge_answers(ask.request, 0, totals[k], found) if totals[k] else found
     return totals
 
@@ -146,12 +166,10 @@ def _look(part: Part, ask: Ask, kept: StrongColumns) -> list[object]:
     block = kept.block(ask.rows, part.bundle.index)
     if request.imputation is not None:
         block = block.imputed(request.imputation)
-    size = block.shape[1]
-    shift = np.zeros(size) if request.shift is None else request.shift
     rows = part.spaces[ask.rows].slice(int(bounds[part.bundle.r0]), int(bounds[part.bundle.r1]), ask.derivative)
     told = None if request.told is None else request.told[part.bundle.index - request.first]
     own = Own(told, kept.recall(ask.rows, part.bundle.index))
-    return answer(Tiles([block], [shift], np.array([0, size]), own), rows, request)
+    return answer(whole(block, request, own), rows, request)
 
 
 def _gather_lacking(part: Part, asks: Sequence[Ask], kept: StrongColumns) -> None:
@@ -187,7 +205,7 @@ class Local:
     def __init__(self, threads: int = 1) -> None:
         self._threads = threads
         self._bytes = self._moved = 0
-        self._kept = StrongColumns()
+        self._kept: StrongColumns | None = None
 
     def place(self, dataset: Dataset) -> Dataset:
         """Everything is within reach of this process."""
@@ -197,7 +215,7 @@ class Local:
         """Prepare to answer requests about a dataset."""
         self._dataset, self._plan, self._rows = dataset, plan, rows
         self._bytes = self._moved = 0
-        self._kept.clear()
+        self._kept = StrongColumns() if plan.keep else None
 
     def run(self, asks: Sequence[Ask]) -> list[list[object]]:
         """Answer requests, each merged over all bundles, in one sweep."""
@@ -220,8 +238,9 @@ class Local:
                 with ThreadPoolExecutor(self._threads) as pool:
                     for bundle, partial in zip(bundles, pool.map(one, bundles), strict=True):
                         add(bundle, partial)
-        self._bytes += self._dataset.nbytes if any(ask.request.columns is None for ask in asks) else 0
-        self._bytes += sum(self._kept.nbytes(ask.rows) for ask in asks if ask.request.columns is not None)
+        kept = self._kept
+        self._bytes += self._dataset.nbytes if kept is None or any(ask.request.columns is None for ask in asks) else 0
+        self._bytes += sum(kept.nbytes(ask.rows) for ask in asks if kept is not None and ask.request.columns is not None)
         return tree.result()
 
     def bytes_read(self) -> int:
@@ -238,7 +257,7 @@ class Local:
 
     def close(self) -> None:
         """Let go of the columns that were kept."""
-        self._kept.clear()
+        self._kept = None
 
 
 def serial() -> Local:

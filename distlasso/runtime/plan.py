@@ -42,9 +42,10 @@ class Plan:
 
     bundles: tuple[Bundle, ...]
     axis: int
+    keep: bool = True  # whether a runtime in this process may keep the strong columns of its bundles
 
 
-def plan_bundles(row_bounds: Ints, col_bounds: Ints, *, by_columns: bool) -> Plan:
+def plan_bundles(row_bounds: Ints, col_bounds: Ints, *, by_columns: bool, keep: bool = True) -> Plan:
     """Cut a tile grid into at most 64 bundles: full-width bands of rows, or full-height bands of columns."""
     rows, cols = row_bounds.size - 1, col_bounds.size - 1
     tiles = cols if by_columns else rows
@@ -52,8 +53,8 @@ def plan_bundles(row_bounds: Ints, col_bounds: Ints, *, by_columns: bool) -> Pla
     cuts = [tiles * k // count for k in range(count + 1)]
     pairs = zip(cuts[:-1], cuts[1:], strict=True)
     if by_columns:
-        return Plan(tuple(Bundle(k, 0, rows, a, b) for k, (a, b) in enumerate(pairs)), 1)
-    return Plan(tuple(Bundle(k, a, b, 0, cols) for k, (a, b) in enumerate(pairs)), 0)
+        return Plan(tuple(Bundle(k, 0, rows, a, b) for k, (a, b) in enumerate(pairs)), 1, keep)
+    return Plan(tuple(Bundle(k, a, b, 0, cols) for k, (a, b) in enumerate(pairs)), 0, keep)
 
 
 @dataclass(slots=True)

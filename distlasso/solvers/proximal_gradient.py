@@ -33,6 +33,7 @@ _POWER_ROUNDS = 20
 _SETTLED = 0.01  # growth of the eigenvalue at which the power iteration ends
 _LONGER = 0.5  # c is lowered to this share at most when momentum is dropped
 _SHORTER = 2.0  # and raised by this at least when a step is repeated
+_LEAST = 1e-13  # of the loss: a smaller gap is rounding
 _ROUNDING = 1e-11  # of the loss: smaller differences say nothing about curvature
 
 
@@ -122,19 +123,20 @@ class ProximalGradient:
         -------
         b, intercept : float64 [S, L], [L]
         """
+        deviation = np.sqrt(columns)
         metric = _metric(penalties, self._largest(smooth, columns) * columns)
         z = np.concatenate([b, intercept[None, :]])
         value, u = _ask(smooth, z)
         ones = np.ones(value.size)
         state = _State(z.copy(), z.copy(), u, value, ones, curvature * ones, 0.0 * ones)
         own = np.arange(value.size)  # lambdas that are still moving
-        own, state = self._leave(smooth, penalties, own, state, (z, value, u), target)
+        own, state = self._leave(penalties, own, state, (z, value, u), deviation, target)
         for _ in range(_MAX_ROUNDS):
             if own.size == 0:
                 break
             at = self._advance(smooth, metric, own, state)
             z[:, own] = state.x
-            own, state = self._leave(smooth, penalties, own, state, at, target)
+            own, state = self._leave(penalties, own, state, at, deviation, target)
         return z[:-1], z[-1]
 
     def _advance(self, smooth: Bounded, metric: _Metric, own: Ints, s: _State) -> tuple[Floats, Floats, Floats]:
@@ -167,17 +169,20 @@ class ProximalGradient:
         return new, np.where(taken, value, np.inf), u
 
     def _leave(
-        self, smooth: Bounded, penalties: list[Bounds4], own: Ints, s: _State, at: tuple[Floats, Floats, Floats],
+        self, penalties: list[Bounds4], own: Ints, s: _State, at: tuple[Floats, Floats, Floats], deviation: Floats,
         target: float,
     ) -> tuple[Ints, _State]:  # fmt: skip
         """Let go of the lambdas that have reached the gap."""
         z, value, u = at
         moving = np.ones(own.size, dtype=np.bool_)
-        # The slope in the intercept is not in the gap; it is refitted later, which must not move anything.
-        level = np.abs(u[-1]) <= 1e-3 * np.sqrt(target * s.c)
+        # The slope in the intercept is not in the gap. It is refitted later, which moves u_j by about ``total`` times the
+        # deviation of column j at most (Cauchy-Schwarz) and must not move the gap.
+        total, reach = np.abs(u[-1]), deviation @ np.abs(z[:-1])
+        level = (total <= 1e-3 * np.sqrt(target * s.c)) & (total * reach <= 0.1 * target)
         for k in np.flatnonzero(np.isfinite(value) & level):
+            enough = max(target, _LEAST * float(value[k]))
             gap = slope_gap(float(value[k]), u[:-1, k], z[:-1, k], penalties[own[k]], kinked=smooth.kinked)
-            moving[k] = gap > target
+            moving[k] = gap > enough
         return own[moving], s.take(moving)
 
     def _largest(self, smooth: Bounded, columns: Floats) -> float:
