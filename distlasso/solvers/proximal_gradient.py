@@ -130,13 +130,13 @@ class ProximalGradient:
         ones = np.ones(value.size)
         state = _State(z.copy(), z.copy(), u, value, ones, curvature * ones, 0.0 * ones)
         own = np.arange(value.size)  # lambdas that are still moving
-        own, state = self._leave(penalties, own, state, (z, value, u), deviation, target)
+        own, state = self._leave(smooth, penalties, own, state, (z, value, u), deviation, target)
         for _ in range(_MAX_ROUNDS):
             if own.size == 0:
                 break
             at = self._advance(smooth, metric, own, state)
             z[:, own] = state.x
-            own, state = self._leave(penalties, own, state, at, deviation, target)
+            own, state = self._leave(smooth, penalties, own, state, at, deviation, target)
         return z[:-1], z[-1]
 
     def _advance(self, smooth: Bounded, metric: _Metric, own: Ints, s: _State) -> tuple[Floats, Floats, Floats]:
@@ -169,8 +169,8 @@ class ProximalGradient:
         return new, np.where(taken, value, np.inf), u
 
     def _leave(
-        self, penalties: list[Bounds4], own: Ints, s: _State, at: tuple[Floats, Floats, Floats], deviation: Floats,
-        target: float,
+        self, smooth: Bounded, penalties: list[Bounds4], own: Ints, s: _State, at: tuple[Floats, Floats, Floats],
+        deviation: Floats, target: float,
     ) -> tuple[Ints, _State]:  # fmt: skip
         """Let go of the lambdas that have reached the gap."""
         z, value, u = at
