@@ -269,15 +269,16 @@ class Value:
 @final
 @dataclass(frozen=True, slots=True)
 class Dual:
-    """Dual value of every model's scaled residual, sum_i w_i min over eta of (loss_i + t resid_i eta), [L]."""
+    """Dual value of every model's residual less a level, scaled: sum_i w_i min over eta of (loss_i + r_i eta), [L]."""
 
     scale: Floats  # [L]: t
+    level: Floats | float = 0.0  # [L]; r_i = t (resid_i - level)
 
     def ask(self, band: Tiles, step: RowStep, loss: Loss | None) -> Floats:
         assert loss is not None
         y = step.rows.y[:, None]
         offset = 0.0 if step.rows.offset is None else step.rows.offset[:, None]
-        resid = self.scale * loss.residual(y, step.eta)
+        resid = self.scale * (loss.residual(y, step.eta) - self.level)
         return np.asarray(step.rows.weight @ (loss.dual(y, resid) - resid * offset))
 
     def merge(self, left: object, right: object, axis: int) -> Floats:

@@ -19,6 +19,7 @@ from distlasso.certificate import feasible_scale, fenchel_gap
 from distlasso.coordinator.held import Held
 from distlasso.coordinator.problem import CONFINED, SWEPT, Certified, Task
 from distlasso.coordinator.rounds import Rounds
+from distlasso.coordinator.unpenalised import Unpenalised
 from distlasso.errors import InputError
 from distlasso.losses import null_intercept
 from distlasso.penalties import AtLambda
@@ -33,7 +34,6 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 BATCH = 10  # lambdas: further ahead, the Hessian where a batch begins is of little use where it ends
-_REFITS = 60
 _CLOSE = 1e-3  # Newton decrement, relative to the root of the loss, below which one more step squares it
 _EXACT = 1e-8
 _LEAST = 1e-14  # gap relative to D0 that is still worth asking for
@@ -60,8 +60,8 @@ class Evaluation(Protocol):
     def sweep(self, b: Floats, intercept: Floats) -> tuple[Floats, Floats, Floats]:
         """Loss [L], slope over all columns [p, L], slope in the intercept [L]."""
 
-    def dual(self, b: Floats, intercept: Floats, scale: Floats) -> Floats:
-        """Dual values of the scaled residuals, [L]."""
+    def dual(self, b: Floats, intercept: Floats, scale: Floats, level: Floats) -> Floats:
+        """Dual values of the residuals less ``level``, scaled, [L]."""
 
 
 class Restricted(Protocol):
@@ -142,6 +142,8 @@ class General:
         self._batch: tuple[Floats, Floats] = (np.empty((0, 0)), np.empty(0))
         self._b, self._intercept = np.zeros(task.free.size), 0.0
         self._own = task.penalty.at(1.0).take(task.free)
+        largest = 0.0 if task.offset is None else float(np.max(np.abs(task.offset)))
+        self._unpenalised = Unpenalised(evaluation.look, self._own, task.space.intercept, largest)
         self._level, self._d0 = self._null()
 
     @property
@@ -193,20 +195,22 @@ class General:
     def certify(self, batch: Sequence[AtLambda]) -> Certified:
         """Refit what is unpenalised, sweep, scale the residuals, and compare both sides."""
         task, columns = self._task, self.columns
-        b, intercept = self._batch
-        for _ in range(_REFITS):
-            b, intercept = self._refit(b, intercept, task.free.size, close=_CLOSE)
+        (b, intercept), limit, before = self._batch, _CHARGE * task.tol * self.d0, np.inf
+        while True:
+            b, intercept = self._unpenalised.refit(b, intercept, task.free.size, _CLOSE)
             value, slope, total = self._look_at(batch, b, intercept)
             left = np.abs(np.where(self._pressed(b, slope[task.free]), 0.0, slope[task.free]))
             charge = self._charge(b, intercept, left, total)
-            if (charge <= _CHARGE * task.tol * self.d0).all():
+            if ((charge <= limit) | (charge > 0.5 * before)).all():
                 break
+            before = charge
         u = np.zeros_like(slope)
         u[task.keep] = slope[task.keep]
         penalties = [at.take(task.keep) for at in batch]
         u[task.free] = np.where(left > 0.0, 0.0, u[task.free])  # what is left is in the charge
         scale = np.array([feasible_scale(u[task.keep, k], penalty) for k, penalty in enumerate(penalties)])
-        dual = self._evaluation.dual(b, intercept, scale)
+        dual, total = self._dual(b, intercept, scale, np.where(charge > limit, total, 0.0), total)
+        charge = self._charge(b, intercept, left, total)
         gaps, strength = np.empty(len(batch)), np.empty_like(u)
         for k, penalty in enumerate(penalties):
             full = np.zeros(u.shape[0])
@@ -216,6 +220,21 @@ class General:
         self._worst = float(gaps[0])
         self._proposals = {at: (b[:, k], float(intercept[k])) for k, at in enumerate(batch)}
         return Certified(columns, b, intercept, gaps, value, strength)
+
+    def _dual(
+        self, b: Floats, intercept: Floats, scale: Floats, level: Floats, total: Floats
+    ) -> tuple[Floats, Floats]:
+        """Dual values of the residuals less ``level``, and the slope in the intercept that this leaves.
+
+        Where D0 is near rounding, so is the slope that a refit can reach: the residuals less their mean are stationary
+        exactly, if their domain allows.
+        """
+        dual = self._evaluation.dual(b, intercept, scale, level)
+        outside = ~np.isfinite(dual) & (level != 0.0)
+        if outside.any():
+            level = np.where(outside, 0.0, level)
+            dual = self._evaluation.dual(b, intercept, scale, level)
+        return dual, total - level
 
     def value(self, b: Floats, intercept: float) -> float:
         """Mean loss."""
@@ -255,7 +274,7 @@ class General:
         """Fit offset and intercept, then the unpenalised columns too; return intercept and loss of the former."""
         task = self._task
         level = null_intercept(task.exchange.loss, task.y, task.weight, task.offset) if task.space.intercept else 0.0
-        b, intercept = self._refit(self._b[:, None], np.array([level]), 0, close=_EXACT)
+        b, intercept = self._unpenalised.refit(self._b[:, None], np.array([level]), 0, _EXACT)
         null = float(intercept[0]), float(self._evaluation.look(b, intercept).value[0])
         if not null[1] < _HUGE:
             raise InputError(
@@ -263,71 +282,6 @@ class General:
                 "intercept is missing"
             )
         if task.free.size:
-            b, intercept = self._refit(b, intercept, task.free.size, close=_EXACT)
+            b, intercept = self._unpenalised.refit(b, intercept, task.free.size, _EXACT)
         self._b, self._intercept = b[:, 0], float(intercept[0])
         return null
-
-    def _refit(self, b: Floats, intercept: Floats, free: int, close: float) -> tuple[Floats, Floats]:
-        """Newton steps of the intercept and the first ``free`` columns at fixed other coefficients.
-
-        One more step is taken once all decrements are ``close``, relative to the root of the loss.
-
-        Raises
-        ------
-        InputError
-            If the unpenalised part has no finite optimum.
-        """
-        level = [self._task.free.size] * self._task.space.intercept
-        own = np.append(np.arange(free), level).astype(np.int64)
-        low, high = (np.append(ends[:free], [end] * len(level))
-                     for ends, end in ((self._own.low, -np.inf), (self._own.high, np.inf)))  # fmt: skip
-        if own.size == 0:
-            return b, intercept
-        x = np.concatenate([b[:free], intercept[None, :]] if self._task.space.intercept else [b[:free]]).T
-        b, step, value = b.copy(), np.zeros_like(x), np.full(len(x), np.inf)
-        for _ in range(_REFITS):
-            found = self._evaluation.look(b, intercept)
-            score, information = found.score[:, own], found.information[:, own[:, None], own]
-            scale = np.sqrt(np.maximum(np.einsum("kii->ki", information), 1e-300))
-            held = ((x <= low) & (score <= 0)) | ((x >= high) & (score >= 0))
-            rose = ~(found.value <= value * (1.0 + 1e-12) + 1e-300)
-            size = np.max(np.where(held, 0.0, np.abs(score) / scale), axis=1)
-            near = size <= close * np.sqrt(np.maximum(found.value, 0.0)) + 1e-15
-            for k in range(len(x)):
-                if rose[k]:
-                    step[k] *= 0.5
-                    x[k] -= step[k]
-                else:
-                    step[k] = _newton_step(information[k], score[k], scale[k], (x[k] - low, high - x[k]))
-                    step[k] *= _room(x[k], step[k], low, high)
-                    x[k] = np.clip(x[k] + step[k], low, high)
-            value = np.where(rose, value, found.value)
-            b[:free] = x[:, :free].T
-            intercept = x[:, free].copy() if self._task.space.intercept else intercept
-            if (near & ~rose).all():
-                return b, intercept
-        raise InputError(
-            "the unpenalised part of the model has no finite optimum: its columns separate the classes, or leave some rows "
-            "without an event; penalise them"
-        )
-
-
-def _newton_step(information: Floats, score: Floats, scale: Floats, room: tuple[Floats, Floats]) -> Floats:
-    """Newton step of the coordinates that bounds leave free; columns may be collinear and of any scale."""
-    below, above = room
-    held = ((below <= 0) & (score <= 0)) | ((above <= 0) & (score >= 0))
-    while True:
-        step, at = np.zeros_like(score), np.flatnonzero(~held)
-        unit = information[np.ix_(at, at)] / np.outer(scale[at], scale[at])
-        step[at] = np.linalg.lstsq(unit, score[at] / scale[at], rcond=1e-14)[0] / scale[at]
-        leaves = ((below <= 0) & (step < 0)) | ((above <= 0) & (step > 0))
-        if not leaves.any():
-            return step
-        held |= leaves
-
-
-def _room(x: Floats, step: Floats, low: Floats, high: Floats) -> float:
-    """Largest share of a step, at most 1, that stays within bounds."""
-    end = np.where(step > 0, high, low)
-    tight = (step != 0) & np.isfinite(end)
-    return float(np.min((end[tight] - x[tight]) / step[tight], initial=1.0))

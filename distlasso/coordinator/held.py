@@ -89,11 +89,12 @@ class Held:
         (found,) = self._task.exchange.ask_all([Gradient()], derivative=np.ascontiguousarray(derivative))
         return value, found.gradient - np.outer(space.remainder, found.total), found.total
 
-    def dual(self, b: Floats, intercept: Floats, scale: Floats) -> Floats:
-        """Dual values of the scaled residuals, [L]."""
+    def dual(self, b: Floats, intercept: Floats, scale: Floats, level: Floats) -> Floats:
+        """Dual values of the residuals less ``level``, scaled, [L]."""
         values, offset = np.empty(scale.size), self._task.offset
         for k, t in enumerate(scale):
-            resid = t * self._rows.loss.residual(self._rows.y, self.strong.eta(b[:, k], float(intercept[k])))
+            resid = self._rows.loss.residual(self._rows.y, self.strong.eta(b[:, k], float(intercept[k])))
+            resid = t * (resid - level[k])
             rows = self._rows.loss.dual(self._rows.y, resid) - (0.0 if offset is None else resid * offset)
             values[k] = float(self._rows.weight @ rows)
         return values

@@ -65,9 +65,9 @@ class Rounds:
         value, slope = self._task.exchange.ask_all([Value(), Gradient()], models)
         return value, slope.gradient - np.outer(self._task.space.remainder, slope.total), slope.total
 
-    def dual(self, b: Floats, intercept: Floats, scale: Floats) -> Floats:
-        """One round: dual values of the scaled residuals, [L]."""
-        found: Floats = self._round(Dual(scale), b, intercept)
+    def dual(self, b: Floats, intercept: Floats, scale: Floats, level: Floats) -> Floats:
+        """One round: dual values of the residuals less ``level``, scaled, [L]."""
+        found: Floats = self._round(Dual(scale, level), b, intercept)
         return found
 
     def ask(self, queries: Sequence[Query], b: Floats, intercept: Floats, told: Floats | None = None) -> list[Any]:

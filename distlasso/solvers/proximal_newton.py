@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from distlasso.certificate import slope_gap, within
+from distlasso.errors import InputError
 from distlasso.penalties import Bounds4
 from distlasso.solvers.block_coordinate import solve
 from distlasso.solvers.newton import Newton
@@ -114,6 +115,8 @@ class ProximalNewton:
         point, hessians = smooth.at(b, np.array([track.intercept for track in asked]), wanted)
         for hessian in hessians:
             self._keep(first.lam, hessian)
+        if not self._hessians:
+            raise InputError("sums of squares of the columns overflow float32: rescale columns whose values are beyond 1e15")
         for k, track in enumerate(tracks):
             track.at = point.take(0 if same else k)
         return tracks[-1] if len(tracks) > 1 else None

@@ -193,7 +193,7 @@ class Truth:
             while length > 1e-12 and not self.loss(eta + length * (Z @ step)) <= here:
                 length /= 2
             eta = eta + length * (Z @ step)
-            if length <= 1e-12 or np.max(np.abs(step)) < 1e-18:
+            if length <= 1e-12 or np.max(np.abs(step)) < 1e-14:
                 break
         return eta
 
