@@ -1,8 +1,10 @@
-"""Entry point of `python -m benchmarks`; the command itself is in `compare.py`."""
+"""Entry point of `python -m benchmarks`; the commands are in `compare.py` and `network.py`."""
 
 import sys
 
-from benchmarks.compare import main
+from benchmarks import compare, network
 
 if __name__ == "__main__":
-    sys.exit(main())
+    if sys.argv[1:2] == ["network"]:
+        sys.exit(network.main(sys.argv[2:]))
+    sys.exit(compare.main())

@@ -244,8 +244,8 @@ def _table(path: dl.Path) -> None:
         table.add_row(f"{path.lambdas[k]:.6g}", f"{path.n_active[k]:,}", f"{path.deviance_ratio[k]:.4f}", f"{path.gap[k]:.1e}")
     Console().print(table)
     print(
-        f"{path.passes} passes, {path.rounds} rounds, {path.bytes_read / 1e6:,.0f} MB of blocks, {path.seconds:.1f} s, "
-        f"peak memory {path.peak_bytes / 1e6:,.0f} MB; certificate: {path.certificate}"
+        f"{path.passes} passes, {path.rounds} rounds, {path.bytes_read / 1e6:,.0f} MB of blocks, "
+        f"{path.bytes_moved / 1e6:,.0f} MB moved, {path.seconds:.1f} s, peak memory {path.peak_bytes / 1e6:,.0f} MB; certificate: {path.certificate}"
     )
     if not path.complete:
         print("the path ended early, at a limit or an interruption: it is the certified prefix of what was asked for")

@@ -28,7 +28,8 @@ def build(task: Task, form: Form, solver: str) -> tuple[Problem, str]:
     name = "bcd" if solver == "auto" else solver
     problem, reason = BUILDERS[name](task, form)
     chosen = "; chosen by auto: fewest passes to the certificate" if solver == "auto" else ""
-    return problem, f"{name}: {reason}, because {form.because}{chosen}"
+    because = "" if name == "admm" else f", because {form.because}"  # admm is the same in every form
+    return problem, f"{name}: {reason}{because}{chosen}"
 
 
 def build_multi_task(tasks: Sequence[Task], form: Form) -> tuple[Problem, str]:

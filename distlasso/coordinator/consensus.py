@@ -19,7 +19,7 @@ from distlasso.coordinator.problem import Task
 from distlasso.coordinator.rounds import Rounds
 from distlasso.penalties import AtLambda, Bounds4
 from distlasso.queries import Dual, Look, Query, Value
-from distlasso.solvers.consensus_admm import Track, balanced, scaled, start
+from distlasso.solvers.consensus_admm import balanced, scaled, start
 from distlasso.solvers.local_step import Frame, LocalSlope, LocalStep
 
 Floats = NDArray[np.float64]
@@ -28,6 +28,8 @@ Ints = NDArray[np.int64]
 LAMBDAS = 16  # of a batch: more take fewer rounds for the path, and start further from where they end
 _MAX_ROUNDS = 1000
 _CHECK = 20  # rounds between looks at rho, and at where the Hessian was taken
+_FAR = 1e4  # factor by which rho may leave the curvature
+_FLAT = 1e-12  # curvature that counts as some: rows of a loss may all be saturated
 _SHORTER = 1e-2  # share by which residuals are shortened to see how fast the dual value falls
 _NOBODY: Ints = np.empty(0, dtype=np.int64)
 
@@ -48,56 +50,54 @@ class Consensus:
         if self._rounds.columns.size == 0:
             return b, intercept  # the intercept alone is refitted with the certificate
         penalties = [at.take(self._rounds.columns) for at in batch]
-        moving = _Batch(self._task, self._rounds, penalties)
-        moving.begin(b, intercept, self._share)
+        together = _Batch(self._task, self._rounds, penalties, b, intercept, self._share)
         for number in range(1, _MAX_ROUNDS + 1):
-            moving.step(target)
-            if not moving.moving:
+            together.step(target)
+            if not together.moving:
                 break
             if number % _CHECK == 0:
-                moving.renew()
-        self._share = moving.share
-        return moving.b, moving.intercept
+                together.renew()
+        self._share = together.share
+        return together.b, together.intercept
 
 
 @final
 class _Batch:
-    """Lambdas that advance together."""
+    """Lambdas that advance together, from a model each; making one takes a round."""
 
-    def __init__(self, task: Task, rounds: Rounds, penalties: list[Bounds4]) -> None:
-        space = task.space
+    def __init__(
+        self, task: Task, rounds: Rounds, penalties: list[Bounds4], b: Floats, intercept: Floats, share: float
+    ) -> None:
+        space, columns = task.space, rounds.columns
         self._rounds, self._penalties = rounds, penalties
-        scale = np.sqrt(space.curvature[rounds.columns])
-        self._frame = Frame(space.remainder[rounds.columns], scale, rounds.intercept)
-        self._scale = np.append(scale, 1.0) if rounds.intercept else scale
-        self._tracks: list[Track] = []
-        self._gaps = np.full(len(penalties), np.inf)
         self._quadratic = task.exchange.loss.quadratic
+        scale = np.sqrt(space.curvature[columns])
+        self._frame = Frame(space.remainder[columns], scale, rounds.intercept)
+        own = np.append(scale, 1.0) if rounds.intercept else scale
+        x = (np.concatenate([b, intercept[None, :]]) if rounds.intercept else b) * own[:, None]
 
-    def begin(self, b: Floats, intercept: Floats, share: float) -> None:
-        """One round: curvature, and every bundle's slope where the batch starts; neighbours may start at the same model."""
-        self.b, self.intercept = b.copy(), intercept.copy()
+        curvature, slope = self._look(b, intercept)
+        self._curvature, self._whole = curvature, curvature / slope.shape[0]
+        self._rho = share * self._whole
+        self._reference = x[:, x.shape[1] // 2].copy()
+        self._tracks = [
+            start(scaled(penalty, own), self._rho, x[:, k], slope[:, :, k]) for k, penalty in enumerate(penalties)
+        ]
+        self.moving = list(range(len(penalties)))
+        self.b, self.intercept, self._gaps = b.copy(), intercept.copy(), np.full(len(penalties), np.inf)
+
+    def _look(self, b: Floats, intercept: Floats) -> tuple[float, Floats]:
+        """Curvature of the loss, and every bundle's slope where the batch starts; neighbours may start at one model."""
         same = bool((b == b[:, :1]).all() and (intercept == intercept[0]).all())
         asked = slice(0, 1) if same else slice(None)
         found, local = self._rounds.ask([Look(_NOBODY), LocalSlope(self._frame)], b[:, asked], intercept[asked])
         slope = np.broadcast_to(local.slope, (*local.slope.shape[:2], b.shape[1]))
-        bundles = slope.shape[0]
-        self._curvature = float(np.mean(found.information[:, 0, 0]))
-        self._rho = share * self._curvature / bundles
-        x = np.concatenate([b, intercept[None, :]]) if self._rounds.intercept else b
-        x = x * self._scale[:, None]
-        self._reference = x[:, x.shape[1] // 2].copy()
-        self._tracks = [
-            start(scaled(penalty, self._scale), self._rho, x[:, k], slope[:, :, k])
-            for k, penalty in enumerate(self._penalties)
-        ]
-        self._bundles = bundles
-        self.moving = list(range(b.shape[1]))
+        return max(float(np.mean(found.information[:, 0, 0])), _FLAT), slope
 
     @property
     def share(self) -> float:
-        """Rho of all bundles together, relative to the curvature where the batch began."""
-        return float(self._rho * self._bundles / self._curvature)
+        """Rho, relative to a bundle's share of the curvature where the batch began."""
+        return float(self._rho / self._whole)
 
     def step(self, target: float) -> None:
         """One round: every bundle steps from the consensus; lambdas whose gap is small enough leave."""
@@ -126,7 +126,7 @@ class _Batch:
     def renew(self) -> None:
         """Balance rho; other losses take their Hessians where the middle of the batch is now."""
         tracks = [self._tracks[k] for k in self.moving]
-        self._rho = balanced(self._rho, tracks)
+        self._rho = min(max(balanced(self._rho, tracks), self._whole / _FAR), self._whole * _FAR)
         for track in tracks:
             if track.rho != self._rho:
                 track.retune(self._rho)
