@@ -253,3 +253,13 @@ def test_estimators_agree_with_scikit_learn() -> None:
         dl.MultiTaskLasso().fit(X, Y[:, 0])
     with pytest.raises(dl.InputError, match="Lasso fits one target"):
         dl.Lasso().fit(dl.Dataset.from_arrays(X, Y))
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("multi_task", [False, True])
+def test_a_lambda_too_large_for_any_coefficient_gives_the_means(multi_task: bool, shape: tuple[int, int]) -> None:
+    """Nothing is admitted, and the certificate holds all the same."""
+    X, Y, _ = problem(*shape)
+    path = dl.fit_path(X, Y, multi_task=multi_task, lambdas=[1e3])
+    assert path.converged.all() and not any(coef.nnz for coef in path.coef)
+    np.testing.assert_allclose(path.intercept[0], Y.mean(axis=0))
