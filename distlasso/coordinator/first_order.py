@@ -50,5 +50,6 @@ def _curvature(task: Task) -> float:
     loss = task.exchange.loss
     if np.isfinite(loss.steepest):
         return loss.steepest
-    level = loss.link(float(task.weight @ task.y))
+    mean = float(task.weight @ task.y)
+    level = loss.link(mean) if mean > 0.0 else 0.0  # only Poisson comes here; without events any start will do
     return float(task.weight @ loss.curvature(task.y, np.full(task.y.size, level)))

@@ -195,7 +195,8 @@ class General:
     def certify(self, batch: Sequence[AtLambda]) -> Certified:
         """Refit what is unpenalised, sweep, scale the residuals, and compare both sides."""
         task, columns = self._task, self.columns
-        (b, intercept), limit, before = self._batch, _CHARGE * task.tol * self.d0, np.inf
+        (b, intercept), limit = self._batch, _CHARGE * task.tol * self.d0
+        before = np.full(len(batch), np.inf)
         while True:
             b, intercept = self._unpenalised.refit(b, intercept, task.free.size, _CLOSE)
             value, slope, total = self._look_at(batch, b, intercept)

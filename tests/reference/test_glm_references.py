@@ -197,7 +197,9 @@ def test_objectives_are_those_of_glmnet(name: str, solver: str, glmnet: bool, re
         assert problem.objective(intercept[k], coef[k], lambdas[k]) - ours <= 1e-5 * path.null_deviance
 
 
-@pytest.mark.parametrize("name", ["BinomialExample", "PoissonExample", "BinomialExample, elastic net", "PoissonExample, elastic net"])
+@pytest.mark.parametrize(
+    "name", ["BinomialExample", "PoissonExample", "BinomialExample, elastic net", "PoissonExample, elastic net"]
+)
 def test_coefficients_are_those_of_glmnet_where_they_are_unique(name: str, reference: Any) -> None:
     problem = RUNS[name].problem(reference)
     lambdas, intercept, coef = stored(name)
@@ -271,7 +273,8 @@ def test_objectives_are_those_of_statsmodels(name: str, reference: Any) -> None:
     alpha = np.append(0.0, np.full(problem.X.shape[1], lam * n))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        fit = model(problem.y, np.column_stack([np.ones(n), problem.X])).fit_regularized(alpha=alpha, disp=0, acc=1e-14, maxiter=2000)
+        design = np.column_stack([np.ones(n), problem.X])
+        fit = model(problem.y, design).fit_regularized(alpha=alpha, disp=0, acc=1e-14, maxiter=2000)
     assert abs(excess(problem, unscaled(problem, lam), fit.params[0], fit.params[1:], lam, 1.0)) <= 1e-5
     assert excess(problem, unscaled(problem, lam), fit.params[0], fit.params[1:], lam, 1.0) <= EXCESS
 
@@ -335,7 +338,8 @@ def store(folder: Path) -> None:
             intercept, coef = run_glmnet(problem, lambdas, Path(scratch))
         sparse = sp.csr_array(coef)
         parts |= {f"{name}/lambda": lambdas, f"{name}/intercept": intercept, f"{name}/data": sparse.data,
-                  f"{name}/indices": sparse.indices, f"{name}/indptr": sparse.indptr, f"{name}/shape": np.array(coef.shape)}  # fmt: skip
+                  f"{name}/indices": sparse.indices, f"{name}/indptr": sparse.indptr,
+                  f"{name}/shape": np.array(coef.shape)}  # fmt: skip
     np.savez_compressed(STORED, **parts)
 
 
