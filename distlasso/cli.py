@@ -245,7 +245,8 @@ def _table(path: dl.Path) -> None:
     Console().print(table)
     print(
         f"{path.passes} passes, {path.rounds} rounds, {path.bytes_read / 1e6:,.0f} MB of blocks, "
-        f"{path.bytes_moved / 1e6:,.0f} MB moved, {path.seconds:.1f} s, peak memory {path.peak_bytes / 1e6:,.0f} MB; certificate: {path.certificate}"
+        f"{path.bytes_moved / 1e6:,.0f} MB moved, {path.seconds:.1f} s, "
+        f"peak memory {path.peak_bytes / 1e6:,.0f} MB; certificate: {path.certificate}"
     )
     if not path.complete:
         print("the path ended early, at a limit or an interruption: it is the certified prefix of what was asked for")
