@@ -150,3 +150,9 @@ def test_what_is_not_a_model_is_never_overwritten(tmp_path: Any) -> None:
     path.save(tmp_path / "m")
     path.save(tmp_path / "m", overwrite=True)
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["m", "precious"]
+
+
+def test_unpenalised_columns_that_separate_the_classes_are_refused() -> None:
+    X = np.random.default_rng(3).standard_normal((80, 5))
+    with pytest.raises(dl.InputError, match="no finite optimum"):
+        dl.fit_path(X, (X[:, 0] > 0).astype(float), loss="logistic", penalty_factors=[0, 1, 1, 1, 1])

@@ -35,6 +35,7 @@ Ints = NDArray[np.int64]
 
 BATCH = 10  # lambdas: further ahead, the Hessian where a batch begins is of little use where it ends
 _CLOSE = 1e-3  # Newton decrement, relative to the root of the loss, below which one more step squares it
+_PERFECT = 1e-10  # share of the null loss that is left, and curvature, where a fit runs to infinity
 _EXACT = 1e-8
 _LEAST = 1e-14  # gap relative to D0 that is still worth asking for
 _HUGE = 1e30  # mean loss beyond which second-order sums overflow float32
@@ -284,5 +285,10 @@ class General:
             )
         if task.free.size:
             b, intercept = self._unpenalised.refit(b, intercept, task.free.size, _EXACT)
+            found = self._evaluation.look(b, intercept)
+            if found.value[0] <= _PERFECT * null[1] and found.information[0, -1, -1] <= _PERFECT:
+                raise InputError(
+                    "the unpenalised part of the model has no finite optimum: its columns separate the classes; penalise them"
+                )
         self._b, self._intercept = b[:, 0], float(intercept[0])
         return null
