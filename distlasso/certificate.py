@@ -14,6 +14,7 @@ Read next: ``coordinator/drive.py``, which feeds it from a fresh pass.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -80,11 +81,33 @@ def slope_gap(
     free = penalty.is_free() & ~penalty.is_pressed(u, b)
     charge = float(np.sum(np.abs(u[free]) * (1.0 + np.abs(b[free]))))
     u = np.where(free, 0.0, u)
-    t = feasible_scale(u, penalty)
-    conjugate = float(np.sum(penalty.conjugate(t * u)))
-    objective = value + penalty.value(b)
-    straight = (1.0 - t) * (value if kinked else max(fall - float(u @ b), 0.0))
-    return min(objective - value - t * float(u @ b) + conjugate + straight + (1.0 - t) ** 2 * value + charge, objective)
+    straight = value if kinked else max(fall - float(u @ b), 0.0)
+    return min(penalty.value(b) + _least_lost(value, u, b, penalty, straight)[1] + charge, value + penalty.value(b))
+
+
+def dual_scale(value: float, u: Floats, b: Floats, penalty: Bounds4, *, kinked: bool) -> float:
+    """Scale of the residual at which the slope promises the smallest gap."""
+    return _least_lost(value, u, b, penalty, value if kinked else 0.0)[0]
+
+
+def _least_lost(value: float, u: Floats, b: Floats, penalty: Bounds4, straight: float) -> tuple[float, float]:
+    """The scale t in [0, 1] with the smallest gap, less the penalty, and that gap.
+
+    Where nothing but L1 acts it is the largest feasible one; a soft penalty may be exceeded, at a price that grows as it
+    becomes weak.
+    """
+    right, ub = feasible_scale(u, penalty), float(u @ b)
+    over = np.flatnonzero(np.abs(right * u) > penalty.l1)
+    own, mine = u[over], penalty.take(over)
+
+    def lost(t: float) -> float:
+        conjugate = float(np.sum(mine.conjugate(t * own)))
+        return -t * ub + conjugate + (1.0 - t) * straight + (1.0 - t) ** 2 * value
+
+    if over.size == 0:
+        return right, lost(right)
+    inside = float(np.min(mine.l1 / np.abs(own)))
+    return min(((t, lost(t)) for t in (right, inside, _convex_argmin(lost, right))), key=lambda pair: pair[1])
 
 
 def within(gap: float, value: float, *, kinked: bool) -> float:
@@ -174,28 +197,31 @@ def duality_gap(
     def dual(t: float) -> float:
         return t * yr - 0.5 * t * t * rr - float(np.sum(near_penalty.conjugate(t * near_u)))
 
-    best = dual(limit) if near_u.size == 0 else _concave_max(dual, limit)
+    def lost(t: float) -> float:
+        return -dual(t)
+
+    best = dual(limit) if near_u.size == 0 else max(dual(limit), 0.0, -lost(_convex_argmin(lost, limit)))
     if near_u.size == 0 and rr > 0:
         best = max(best, dual(min(max(yr / rr, 0.0), limit)))
     return max(primal - best, 0.0), primal
 
 
-def _concave_max(f: object, right: float) -> float:
-    """Largest value found of a concave function on [0, right] by golden section; any value is a valid bound."""
-    assert callable(f)
-    left, best = 0.0, max(float(f(right)), 0.0)
+def _convex_argmin(f: Callable[[float], float], right: float) -> float:
+    """Where a convex function on [0, right] is smallest, by golden section; any point gives a valid bound."""
+    left, best, least = 0.0, right, np.inf
     a, b = right - _GOLDEN * (right - left), left + _GOLDEN * (right - left)
-    fa, fb = float(f(a)), float(f(b))
+    fa, fb = f(a), f(b)
     for _ in range(60):
-        best = max(best, fa, fb)
-        if fa < fb:
+        if min(fa, fb) < least:
+            best, least = (a, fa) if fa < fb else (b, fb)
+        if fa > fb:
             left, a, fa = a, b, fb
             b = left + _GOLDEN * (right - left)
-            fb = float(f(b))
+            fb = f(b)
         else:
             right, b, fb = b, a, fa
             a = right - _GOLDEN * (right - left)
-            fa = float(f(a))
+            fa = f(a)
         if right - left < 1e-12:
             break
     return best

@@ -15,7 +15,7 @@ from typing import Protocol, final
 import numpy as np
 from numpy.typing import NDArray
 
-from distlasso.certificate import feasible_scale, fenchel_gap
+from distlasso.certificate import dual_scale, fenchel_gap
 from distlasso.coordinator.held import Held
 from distlasso.coordinator.problem import CONFINED, SWEPT, Certified, Task
 from distlasso.coordinator.rounds import Rounds
@@ -195,7 +195,7 @@ class General:
 
     def certify(self, batch: Sequence[AtLambda]) -> Certified:
         """Refit what is unpenalised, sweep, scale the residuals, and compare both sides."""
-        task, columns = self._task, self.columns
+        task, columns, kinked = self._task, self.columns, self._task.exchange.loss.kinked
         (b, intercept), limit = self._batch, _CHARGE * task.tol * self.d0
         before = np.full(len(batch), np.inf)
         while True:
@@ -210,14 +210,15 @@ class General:
         u[task.keep] = slope[task.keep]
         penalties = [at.take(task.keep) for at in batch]
         u[task.free] = np.where(left > 0.0, 0.0, u[task.free])  # what is left is in the charge
-        scale = np.array([feasible_scale(u[task.keep, k], penalty) for k, penalty in enumerate(penalties)])
+        full = np.zeros_like(u)
+        full[columns] = b
+        scale = np.array([dual_scale(float(value[k]), u[task.keep, k], full[task.keep, k], penalty, kinked=kinked)
+                          for k, penalty in enumerate(penalties)])  # fmt: skip
         dual, total = self._dual(b, intercept, scale, np.where(charge > limit, total, 0.0), total)
         charge = self._charge(b, intercept, left, total)
         gaps, strength = np.empty(len(batch)), np.empty_like(u)
         for k, penalty in enumerate(penalties):
-            full = np.zeros(u.shape[0])
-            full[columns] = b[:, k]
-            gap = fenchel_gap(float(value[k]), float(dual[k]), u[task.keep, k], full[task.keep], penalty, float(scale[k]))
+            gap = fenchel_gap(float(value[k]), float(dual[k]), u[task.keep, k], full[task.keep, k], penalty, float(scale[k]))
             gaps[k], strength[:, k] = (gap + charge[k]) / self.d0, batch[k].penalty.strength(u[:, k])
         self._worst = float(gaps[0])
         self._proposals = {at: (b[:, k], float(intercept[k])) for k, at in enumerate(batch)}

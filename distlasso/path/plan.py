@@ -123,7 +123,7 @@ class _Size:
         columns = 2 * self.kept * self.bundle_rows // self.n
         if gathered:
             columns = columns * max(width, 128) // self.p
-        return rows + 2 * _FLOAT * width * width + columns
+        return rows + 3 * _FLOAT * width * width + columns
 
 
 def _blocks(size: _Size, memory: int, because: str) -> tuple[Form, int, bool]:

@@ -7,8 +7,9 @@ the Dask runtime (``cluster.py``), which only calls it elsewhere.
 from __future__ import annotations
 
 import os
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Protocol, final
 
@@ -236,8 +237,15 @@ class Local:
                     add(bundle, one(bundle))
             else:
                 with ThreadPoolExecutor(self._threads) as pool:
-                    for bundle, partial in zip(bundles, pool.map(one, bundles), strict=True):
-                        add(bundle, partial)
+                    pending: deque[tuple[Bundle, Future[list[list[object]]]]] = deque()
+                    for bundle in bundles:
+                        # Answers that wait for their turn to be merged hold memory: never more than the plan says.
+                        if len(pending) == self.tiles_at_once():
+                            first, future = pending.popleft()
+                            add(first, future.result())
+                        pending.append((bundle, pool.submit(one, bundle)))
+                    for bundle, future in pending:
+                        add(bundle, future.result())
         kept = self._kept
         self._bytes += self._dataset.nbytes if kept is None or any(ask.request.columns is None for ask in asks) else 0
         self._bytes += sum(kept.nbytes(ask.rows) for ask in asks if kept is not None and ask.request.columns is not None)
