@@ -105,7 +105,7 @@ class Known:
 
     def __init__(self, X: Any, y: Any) -> None:
         self.X, self.y, self.n = X, y, y.size
-        self.intercept = True
+        self.intercept, self.kinked = True, False
         self.asked: list[int] = []
 
     def at(self, b: Any, intercept: Any, curvature_of: Any = ()) -> tuple[Point, list[Curvature]]:

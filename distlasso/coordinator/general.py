@@ -35,7 +35,7 @@ Ints = NDArray[np.int64]
 
 BATCH = 10  # lambdas: further ahead, the Hessian where a batch begins is of little use where it ends
 _CLOSE = 1e-3  # Newton decrement, relative to the root of the loss, below which one more step squares it
-_PERFECT = 1e-10  # share of the null loss that is left, and curvature, where a fit runs to infinity
+_FLAT = 1e-8  # share of a column's curvature that is left where its coefficient has run to infinity
 _EXACT = 1e-8
 _LEAST = 1e-14  # gap relative to D0 that is still worth asking for
 _HUGE = 1e30  # mean loss beyond which second-order sums overflow float32
@@ -273,12 +273,20 @@ class General:
         level = np.abs(total) * (1.0 + 2.0 * np.abs(intercept)) if self._task.space.intercept else 0.0
         return np.asarray(np.sum(left * (1.0 + 2.0 * np.abs(b[: len(left)])), axis=0) + level)
 
+    def _spread(self, information: Floats) -> Floats:
+        """Curvature of the unpenalised columns beside the intercept, [f]."""
+        own = np.diag(information)[:-1]
+        if not self._task.space.intercept:
+            return own
+        return np.asarray(own - information[:-1, -1] ** 2 / max(float(information[-1, -1]), 1e-300))
+
     def _null(self) -> tuple[float, float]:
         """Fit offset and intercept, then the unpenalised columns too; return intercept and loss of the former."""
         task = self._task
         level = null_intercept(task.exchange.loss, task.y, task.weight, task.offset) if task.space.intercept else 0.0
         b, intercept = self._unpenalised.refit(self._b[:, None], np.array([level]), 0, _EXACT)
-        null = float(intercept[0]), float(self._evaluation.look(b, intercept).value[0])
+        found = self._evaluation.look(b, intercept)
+        null, before = (float(intercept[0]), float(found.value[0])), self._spread(found.information[0])
         if not null[1] < _HUGE:
             raise InputError(
                 f"the loss of the null model is {null[1]:.1e} a row, beyond {_HUGE:.0e}: y or offset is out of scale, or an "
@@ -286,10 +294,11 @@ class General:
             )
         if task.free.size:
             b, intercept = self._unpenalised.refit(b, intercept, task.free.size, _EXACT)
-            found = self._evaluation.look(b, intercept)
-            if found.value[0] <= _PERFECT * null[1] and found.information[0, -1, -1] <= _PERFECT:
+            after = self._spread(self._evaluation.look(b, intercept).information[0])
+            if (after <= _FLAT * before).any():
                 raise InputError(
-                    "the unpenalised part of the model has no finite optimum: its columns separate the classes; penalise them"
+                    "the unpenalised part of the model has no finite optimum: its columns separate the classes, or leave some "
+                    "rows without an event; penalise them"
                 )
         self._b, self._intercept = b[:, 0], float(intercept[0])
         return null

@@ -1,4 +1,4 @@
-"""The certificate under attack: its gap is never below the true suboptimality, and never above the tolerance on a fit that has converged.
+"""The certificate under attack: its gap is never below the truth, and never above the tolerance on a fit that converged.
 
 The truth is a slow solve in extended precision (``oracle.py``), good to 1e-13 of D0 where the test says so.
 """
@@ -182,7 +182,8 @@ def test_a_target_without_deviance_is_the_null_model_and_a_warning(loss: str, y:
 @pytest.mark.parametrize("loss", ["squared", "poisson", "huber"])
 def test_one_row_is_a_target_without_deviance(loss: str) -> None:
     weight = (np.arange(N) == np.flatnonzero(Y["poisson"])[0]).astype(float)
-    for rows, options in ((slice(None), {"sample_weight": weight}), (slice(int(np.argmax(weight)), int(np.argmax(weight)) + 1), {})):
+    at = int(np.argmax(weight))
+    for rows, options in ((slice(None), {"sample_weight": weight}), (slice(at, at + 1), {})):
         with pytest.warns(dl.CertificateWarning, match="constant target"):
             path = dl.fit_path(X[rows], Y["poisson"][rows], loss=loss, lambdas=[0.1], **options)
         assert path.gap[0] == 0.0 and path.coef.nnz == 0
@@ -196,9 +197,11 @@ CLEAR = [
     ("no events", "poisson", np.zeros(N), {}, "at least one event"),
     ("no events under the weights", "poisson", 1 - HALF, {"sample_weight": HALF}, "at least one event"),
     ("negative counts", "poisson", np.where(np.arange(N) == 3, -1.0, 2.0), {}, "row 3"),
-    ("separated without a penalty", "logistic", (X[:, 0] > 0).astype(float), {"penalty_factors": [0, 1, 1, 1, 1]}, "no finite optimum"),
-    ("a rate beyond numbers", "poisson", Y["poisson"], {"offset": np.full(N, 500.0), "fit_intercept": False}, "offset is out of scale"),
-]
+    ("separated without a penalty", "logistic", (X[:, 0] > 0).astype(float), {"penalty_factors": [0, 1, 1, 1, 1]},
+     "no finite optimum"),
+    ("a rate beyond numbers", "poisson", Y["poisson"], {"offset": np.full(N, 500.0), "fit_intercept": False},
+     "offset is out of scale"),
+]  # fmt: skip
 
 
 @pytest.mark.parametrize(("loss", "y", "options", "message"), [case[1:] for case in CLEAR], ids=[case[0] for case in CLEAR])
