@@ -131,9 +131,19 @@ class Truth:
         r = self.formulas.resid(self.y, refitted)
         u = np.where(free | self.out, 0, self.X.T @ (self.w * r))
         hard = (self.l2 == 0) & (np.abs(u) > self.l1) & np.where(u > 0, np.isinf(self.high), np.isinf(self.low))
-        t = np.min(self.l1[hard] / np.abs(u[hard]), initial=Long(1))
-        dual = self.w @ (self.formulas.dual(self.y, t * r) - t * r * self.o) - self._conjugate(t * u, hard).sum()
-        return float(self.objective(b0, b) - dual)
+        right = np.min(self.l1[hard] / np.abs(u[hard]), initial=Long(1))
+        exceeds = np.abs(u) > self.l1
+
+        def dual(t: Any) -> Any:
+            return self.w @ (self.formulas.dual(self.y, t * r) - t * r * self.o) - self._conjugate(t * u, hard).sum()
+
+        # Any scale of the residual is a bound; a weak ridge part is better met by a shorter one.
+        inside = np.min(self.l1[exceeds] / np.abs(u[exceeds]), initial=right)
+        left, end = Long(0), right
+        for _ in range(80 if exceeds.any() else 0):
+            third = (end - left) / 3
+            left, end = (left + third, end) if dual(left + third) < dual(end - third) else (left, end - third)
+        return float(self.objective(b0, b) - max(dual(t) for t in (right, inside, left)))
 
     def best(self) -> tuple[Any, Array]:
         """The solution, by Newton steps whose quadratic models are solved by cyclic coordinate descent."""
