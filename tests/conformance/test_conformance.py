@@ -153,7 +153,7 @@ def check(path: dl.Path, X: Array, y: Array, case: Case, options: Options) -> No
     for k, lam in enumerate(path.lambdas):
         truth = Truth(case.formulas, X, y, lam=float(lam), **options)
         gap = truth.gap(path.intercept[k], path.coef[[k]].toarray()[0])
-        assert gap <= 10 * TOL * float(truth.d0)  # the oracle does not look for the best dual point
+        assert gap <= TOL * (1 + 1e-3) * float(truth.d0) + 1e-15 * float(truth.d0)
 
 
 def fit_and_check(X: Array, y: Array, case: Case, options: Options, encoding: str, **more: Any) -> None:
@@ -177,7 +177,7 @@ def fit_and_check(X: Array, y: Array, case: Case, options: Options, encoding: st
 @pytest.mark.parametrize("penalty", PENALTIES)
 @pytest.mark.parametrize("loss", LOSSES)
 @pytest.mark.parametrize("solver", SOLVERS)
-@settings(max_examples=EXAMPLES or 4, deadline=None, derandomize=not EXAMPLES, database=None, phases=[Phase.generate],
+@settings(max_examples=EXAMPLES or 3, deadline=None, derandomize=not EXAMPLES, database=None, phases=[Phase.generate],
           suppress_health_check=list(HealthCheck))  # fmt: skip
 @given(chosen=drawn())
 def test_every_fit_is_truly_optimal_or_refused_by_name(solver: str, loss: str, penalty: str, chosen: Drawn) -> None:
