@@ -31,6 +31,7 @@ TARGETS = {
     "squared": ETA + rng.standard_normal(N),
     "logistic": (rng.random(N) < 1.0 / (1.0 + np.exp(-ETA))) * 1.0,
     "poisson": rng.poisson(np.exp(0.4 * ETA - 1.0)) * 1.0,
+    "huber": ETA + rng.standard_t(3, N),
 }
 FACTORS = np.where(np.isin(np.arange(P), (3, 50)), 0.0, 1.0)
 LOW, HIGH = np.where(np.arange(P) % 2, -0.05, -np.inf), np.where(np.arange(P) % 3, np.inf, 0.04)
@@ -129,6 +130,7 @@ class Known:
     """Least squares in plain numpy, which writes down the blocks whose Gram is asked for."""
 
     intercept = True
+    kinked = False
 
     def __init__(self, X: Any, y: Any) -> None:
         self.X, self.y = X - X.mean(axis=0), y
@@ -175,7 +177,9 @@ def test_a_gram_that_may_not_be_kept_is_asked_for_again_and_the_solution_is_the_
 
 
 def test_the_block_that_violates_most_comes_next() -> None:
-    known = Known(rng.standard_normal((200, 40)), np.zeros(200))
+    centred = rng.standard_normal((200, 40))
+    orthogonal, _ = np.linalg.qr(centred - centred.mean(axis=0))
+    known = Known(np.sqrt(200) * orthogonal, np.zeros(200))
     known.y = known.X[:, 31] + 0.1 * known.X[:, 11]
     one = np.ones(40)
     StrongBlocks(40, width=10, held=4, fixed=True).solve(

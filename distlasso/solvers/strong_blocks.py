@@ -46,6 +46,10 @@ class Blocked(Protocol):
     def intercept(self) -> bool:
         """Whether there is an intercept to fit."""
 
+    @property
+    def kinked(self) -> bool:
+        """Whether the loss runs straight somewhere, so that its dual value falls faster than the slope tells."""
+
     def at(
         self, b: Floats, intercept: Floats, curvature_of: Sequence[int] = (), within: Ints | None = None
     ) -> tuple[Point, list[Curvature]]:
@@ -161,7 +165,8 @@ class StrongBlocks:
     def _done(self, track: _Track, smooth: Blocked, deviation: Floats, bend: float, target: float) -> bool:
         assert track.at is not None
         if not track.backing:
-            track.gap = slope_gap(float(track.at.value[0]), track.slope, track.b, track.penalty)
+            value = float(track.at.value[0])
+            track.gap = slope_gap(value, track.slope, track.b, track.penalty, kinked=smooth.kinked)
         # The slope in the intercept is not in the gap. It is refitted later, which moves u_j by about ``total`` times the
         # deviation of column j at most (Cauchy-Schwarz) and must not move the gap.
         total, reach = abs(float(track.at.total[0])), float(np.abs(track.b) @ deviation)
@@ -183,7 +188,8 @@ class StrongBlocks:
         # The model's own constant only scales its gap: the loss itself stands in.
         form = GramForm(gram, slope + fit, 2.0 * value + 2.0 * float(slope @ b) + float(b @ fit))
         penalty = track.penalty.take(block)
-        aim = _aim(max(0.1 * target, 0.01 * track.gap), value, track.penalty.value(track.b))
+        paid = track.penalty.value(track.b) + value * smooth.kinked  # what 1 - t costs, in proportion
+        aim = _aim(max(0.1 * target, 0.01 * track.gap), value, paid)
         found = solve(form, penalty, b, target=aim, newton=self._newton, names=names[block]).b
         form.move(found)
         form.descend(penalty, found, _EPOCHS)
@@ -226,13 +232,13 @@ def _cut(b: Floats, names: Ints, width: int) -> list[Ints]:
     return [np.sort(order[k : k + width]) for k in range(0, max(size, 1), width)]
 
 
-def _aim(enough: float, value: float, penalty: float) -> float:
+def _aim(enough: float, value: float, paid: float) -> float:
     """Gap of a block at which it no longer matters to the gap of all.
 
     A block with gap g may leave 1 - t = (2 g / value)^(1/2), the share by which the residual is too long, and every other
-    block pays (1 - t) of its penalty for that.
+    block pays (1 - t) of its penalty for that, and a kinked loss as much of its value.
     """
-    share = enough / max(penalty, enough)
+    share = enough / max(paid, enough)
     return max(min(enough, 0.5 * value * share * share), _ROUNDING * value)
 
 
