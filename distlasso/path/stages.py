@@ -26,7 +26,7 @@ from distlasso.penalties import AtLambda, ElasticNet
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-MAX_STAGES = 100
+MAX_STAGES = 500
 _CELLS = 2**23  # columns times lambdas of a batch: what its penalties and slopes may take
 _REACH = 10.0  # how many times as large as the last solution a coefficient without penalty may become in one fit
 _WIDENINGS = 3
