@@ -186,7 +186,7 @@ def duality_gap(
     primal = 0.5 * rr + penalty.value(b)
     yr = rr + (float(u @ b) if inner is None else inner)
     # Columns whose conjugate is identically zero on [0, 1] cannot matter: most of them, most of the time.
-    near = np.flatnonzero(np.abs(u) > penalty.l1)
+    near = np.flatnonzero((np.abs(u) > penalty.l1) & ((penalty.low < 0) | (penalty.high > 0)))
     near_u, near_penalty = u[near], penalty.take(near)
     hard = (near_penalty.l2 == 0) & np.where(near_u > 0, np.isinf(near_penalty.high), np.isinf(near_penalty.low))
     limit = 1.0

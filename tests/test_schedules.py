@@ -311,7 +311,7 @@ def test_a_schedule_that_never_settles_is_stopped_and_said_so() -> None:
 
     with pytest.warns(dl.CertificateWarning, match="before it settled"):
         path = dl.fit_path(X, Y, schedule=restless, lambdas=[0.3])
-    assert path.stages[0] == 100 and (path.gap <= 1e-6).all()
+    assert path.stages[0] == 500 and (path.gap <= 1e-6).all()
 
 
 def test_refits_without_a_finite_optimum_come_back_finite() -> None:

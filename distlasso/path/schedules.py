@@ -33,6 +33,8 @@ from distlasso.priors import Prior
 
 Floats = NDArray[np.float64]
 
+_OVER = 0.8  # a longer step of weights that still contracts where the implied one does
+
 
 @final
 @dataclass(frozen=True, slots=True, eq=False)
@@ -65,8 +67,8 @@ class Stage:
         Weights of the last fit.
     level : float64 [p]
         L1 penalty of the path at weight one, ``lam a v_j``.
-    value, deviance_ratio : float
-        Mean loss above its minimum, for squared loss half the mean squared residual; what of the null model's is gone.
+    value, null_value : float
+        Mean loss above its minimum, for squared loss half the mean squared residual; that of the null model.
     n_rows, weight : int, float
         Rows, and their total weight W.
     loss : str
@@ -84,7 +86,7 @@ class Stage:
     weights: Floats
     level: Floats
     value: float
-    deviance_ratio: float
+    null_value: float
     n_rows: int
     weight: float
     loss: str
@@ -397,7 +399,7 @@ class UnknownNoise:
 
     def begin(self, last: Stage) -> Step:
         """The strength that the residuals of the last solution imply."""
-        noise = 1.0 - last.deviance_ratio
+        noise = last.value / last.null_value
         _require(noise > 1e-6, f"prior={self.prior!r}: the fit leaves {noise:.1e} of the variance, no noise to tell: give sigma")
         lam = self.prior.lam(2.0 * last.value, last.weight)
         if last.number and _close(lam, last.strength, 1e-4):
@@ -429,32 +431,36 @@ def as_schedule(schedule: Schedule | Callable[[Stage], Step | None] | None) -> S
 
 
 def _linearised(last: Stage, slope: Callable[[Floats], Floats]) -> Step | None:
-    """Weights from the slope of a penalty at coefficients over ``lam``, until they stand still.
+    """Weights from the slope of a penalty at coefficients over ``lam``, until they stand still or hardly matter.
 
-    Where coefficients are correlated, that takes tens of fits: a secant through the last two (Anderson 1965, depth one)
-    is taken while the change falls, which leaves the fixed point as it is.
+    A fit lowers the concave objective by about half of the change of the weights times that of the coefficients. Where
+    the objective is not convex that may go on for hundreds of fits: it ends once it is below tol of the null deviance,
+    as a gap would. Steps are those of a secant (Anderson 1965, depth one) where changes fall, and longer where they grow.
     """
 
     def implied(stage: Stage) -> Floats:
         return slope(np.divide(np.abs(stage.b), stage.level, out=np.zeros_like(stage.b), where=stage.level > 0))
 
-    weights = implied(last)
+    weights, before = implied(last), last.before
     if last.settled(weights):
         return None
-    if last.before is not None:
-        weights = _secant(last, weights, implied(last.before))
-    return last.then(weights, provisional=True)
+    if before is None:
+        return last.then(weights, provisional=True)
+    moved = np.abs(np.abs(last.b) - np.abs(before.b))
+    if 0.5 * float(moved @ (last.level * np.abs(weights - last.weights))) <= last.tol * last.null_value:
+        return None
+    return last.then(_ahead(last, weights, implied(before)), provisional=True)
 
 
-def _secant(last: Stage, weights: Floats, earlier: Floats) -> Floats:
-    """Weights where a secant through the last two changes is zero."""
+def _ahead(last: Stage, weights: Floats, earlier: Floats) -> Floats:
+    """Weights where a secant through the last two changes is zero; where changes grow, nearly twice as far as implied."""
     assert last.before is not None
     change, old = weights - last.weights, earlier - last.before.weights
     bend = change - old
-    size = float(bend @ bend)
-    if size == 0.0 or float(change @ change) >= float(old @ old):
-        return weights
-    ahead = weights - float(change @ bend) / size * (weights - earlier)
+    if float(change @ change) < float(old @ old):
+        ahead = weights - float(change @ bend) / float(bend @ bend) * (weights - earlier)
+    else:
+        ahead = weights + _OVER * change
     # Weights at an end of their range have arrived, and are not to be moved by the others.
     inner = (weights > 0.0) & (weights < 1.0)
     return np.where(inner, np.clip(ahead, 0.0, 1.0), weights)

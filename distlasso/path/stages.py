@@ -26,7 +26,7 @@ from distlasso.penalties import AtLambda, ElasticNet
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-MAX_STAGES = 100
+MAX_STAGES = 500
 _CELLS = 2**23  # columns times lambdas of a batch: what its penalties and slopes may take
 _REACH = 10.0  # how many times as large as the last solution a coefficient without penalty may become in one fit
 _WIDENINGS = 3
@@ -252,7 +252,7 @@ class Stages:
         weights = np.where(_shut(penalty), np.inf, weights)
         return Stage(
             0, lam, lam, self._scaled(solution), weights, lam * self._task.penalty.l1_ratio * penalty.factors, solution.value,
-            self._ratio(solution), self._task.y.size, self._weight, self._task.exchange.loss.name, self._task.tol,
+            self._problem.d0, self._task.y.size, self._weight, self._task.exchange.loss.name, self._task.tol,
         )  # fmt: skip
 
     def _after(self, stage: Stage, step: Step, solution: Solution) -> Stage:
@@ -262,7 +262,7 @@ class Stages:
             lam = stage.strength
         return replace(stage, number=stage.number + 1, strength=lam, b=self._scaled(solution),
                        weights=self._weights(step), value=solution.value,
-                       deviance_ratio=self._ratio(solution), before=replace(stage, before=None))  # fmt: skip
+                       before=replace(stage, before=None))  # fmt: skip
 
     def _track(self, solutions: drive.Solutions, lambdas: Floats, k: int) -> _Track:
         row = solutions.coef[k]
@@ -280,9 +280,6 @@ class Stages:
         l1_ratio = base.l1_ratio if step.l1_ratio is None else step.l1_ratio
         excluded = np.isinf(weights)
         return np.where(excluded, np.inf, lam * l1_ratio * base.factors * base.scale * np.where(excluded, 0.0, weights))
-
-    def _ratio(self, solution: Solution) -> float:
-        return 1.0 - solution.value / self._problem.d0
 
     def _scaled(self, solution: Solution) -> Floats:
         return solution.dense(self._task.space.sd.size) * self._task.penalty.scale
