@@ -12,6 +12,10 @@ where they enter, with ``raise ... from``.
 
 from __future__ import annotations
 
+import sys
+import warnings
+from pathlib import Path
+
 
 class DistlassoError(Exception):
     """Base class of all errors raised on purpose."""
@@ -35,3 +39,11 @@ class SchedulerError(DistlassoError):
 
 class CertificateWarning(UserWarning):
     """A solution is returned whose duality gap is above the tolerance."""
+
+
+def warn(message: str) -> None:
+    """Warn about a solution, at the line of the user's code that asked for it."""
+    frame, depth, inside = sys._getframe(), 1, str(Path(__file__).parent)
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(inside):
+        frame, depth = frame.f_back, depth + 1
+    warnings.warn(message, CertificateWarning, stacklevel=depth)

@@ -298,6 +298,7 @@ class Request:
     imputation: Imputation | None = None  # of [p], or of ``columns``; None where no value may be missing
     told: Floats | None = None  # [bundles, ...]: to each bundle its own part
     first: int = 0  # bundle whose part comes first
+    present: bool = False  # rows of weight 0 are taken out first: for sums over few of the rows
 
     def cut(self, first: int, stop: int) -> Request:
         """What bundles [first, stop) have to be told."""
@@ -333,6 +334,8 @@ def answer(band: Tiles, rows: Rows, request: Request) -> list[object]:
     request : Request
         Models and queries.
     """
+    if request.present and not rows.weight.all():
+        band, rows = _present(band, rows)
     with np.errstate(over="ignore", invalid="ignore"):  # a trial step that overflows is refused by its value
         step = _row_step(band, rows, request)
         return [query.ask(band, step, request.loss) for query in request.queries]
@@ -341,6 +344,14 @@ def answer(band: Tiles, rows: Rows, request: Request) -> list[object]:
 def merge_answers(request: Request, axis: int, left: list[object], right: list[object]) -> list[object]:
     """Merge the answers of two neighbours, query by query."""
     return [q.merge(a, b, axis) for q, a, b in zip(request.queries, left, right, strict=True)]
+
+
+def _present(band: Tiles, rows: Rows) -> tuple[Tiles, Rows]:
+    """Only the rows that have a weight."""
+    there = np.flatnonzero(rows.weight) if rows.weight.any() else np.zeros(1, dtype=np.int64)  # no tile is empty
+    offset = None if rows.offset is None else rows.offset[there]
+    tiles = [tile.some(there) for tile in band.tiles]
+    return replace(band, tiles=tiles), Rows(rows.y[there], rows.weight[there], offset)
 
 
 def _row_step(band: Tiles, rows: Rows, request: Request) -> RowStep:

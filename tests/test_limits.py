@@ -42,7 +42,7 @@ def test_ctrl_c_returns_what_is_certified() -> None:
 
 
 def test_a_fit_that_needs_more_memory_than_allowed_is_refused_before_it_starts() -> None:
-    with pytest.raises(dl.ResourceError, match="beyond memory=60kB"):
+    with pytest.raises(dl.ResourceError, match=r"beyond memory of 0\.06 MB"):
         dl.fit_path(X, Y, memory="60kB")
 
 

@@ -33,6 +33,10 @@ class Solutions:
     value: list[float] = field(default_factory=list)
     ended: str = ""  # why the path is shorter than asked for
 
+    def copy(self) -> Solutions:
+        """Solutions that may be replaced one by one."""
+        return Solutions(list(self.coef), list(self.intercept), list(self.gap), list(self.value), self.ended)
+
     def drop_last(self) -> None:
         """Forget the solution at the smallest lambda."""
         self.coef.pop()

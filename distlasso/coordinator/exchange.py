@@ -67,14 +67,14 @@ class Exchange:
 
     def compose(
         self, queries: Sequence[Query], models: Models | None = None, *, columns: Ints | None = None,
-        derivative: Floats | None = None, told: Floats | None = None, sweep: bool = True,
+        derivative: Floats | None = None, told: Floats | None = None, sweep: bool = True, present: bool = False,
     ) -> Ask:  # fmt: skip
-        """What ``ask_all`` sends, to be sent together with others."""
+        """What ``ask_all`` sends, to be sent together with others; ``present`` is for questions about few of the rows."""
         shift, imputation = self.shift, self.imputation
         if columns is not None:
             shift = None if shift is None else shift[columns]
             imputation = None if imputation is None else imputation.take(columns)
-        request = Request(tuple(queries), models, self.loss, shift, columns, imputation, told)
+        request = Request(tuple(queries), models, self.loss, shift, columns, imputation, told, present=present)
         return Ask(request, self.rows, derivative, sweep and columns is None)
 
     def send(self, asks: Sequence[Ask]) -> list[list[Any]]:

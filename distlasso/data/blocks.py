@@ -56,6 +56,9 @@ class Block(Protocol):
     def take(self, columns: Ints) -> Block:
         """Some columns as a tile of their own."""
 
+    def some(self, rows: Ints) -> Block:
+        """Some rows as a tile of their own."""
+
     def gather(self, columns: Ints) -> NDArray[np.generic] | sp.csc_array:
         """Some columns as stored, missing values too: a Fortran-ordered array, or CSC of float64."""
 
@@ -123,6 +126,11 @@ class DenseBlock:
     def take(self, columns: Ints) -> DenseBlock:
         code = None if self._code is None else self._code.item()
         return DenseBlock(self.gather(columns), code, None if self._fill is None else self._fill[columns])
+
+    def some(self, rows: Ints) -> DenseBlock:
+        code = None if self._code is None else self._code.item()
+        by_columns = self._X.flags.f_contiguous and not self._X.flags.c_contiguous
+        return DenseBlock(self._X.T[:, rows].T if by_columns else self._X[rows], code, self._fill)
 
     def gather(self, columns: Ints) -> NDArray[np.generic]:
         if self._X.flags.f_contiguous:
@@ -271,6 +279,10 @@ class CSRBlock(_SparseBlock):
     def take(self, columns: Ints) -> CSCBlock:
         return _as_tile(self.gather(columns))
 
+    def some(self, rows: Ints) -> CSRBlock:
+        own = sp.csr_array(self._parts, shape=self._shape)[rows]
+        return CSRBlock(own.data, own.indices, own.indptr, own.shape)
+
     def gather(self, columns: Ints) -> sp.csc_array:
         matrix = sp.csr_array(self._parts, shape=self._shape)
         return _as_csc(matrix[:, columns])
@@ -312,6 +324,9 @@ class CSCBlock(_SparseBlock):
 
     def take(self, columns: Ints) -> CSCBlock:
         return _as_tile(self.gather(columns))
+
+    def some(self, rows: Ints) -> CSCBlock:
+        return _as_tile(sp.csc_array(sp.csc_array(self._parts, shape=self._shape)[rows]))
 
     def gather(self, columns: Ints) -> sp.csc_array:
         matrix = sp.csc_array(self._parts, shape=self._shape)

@@ -61,6 +61,9 @@ class ChosenColumns:
         block = as_block(self.gather(columns))
         return block if self._imputation is None else block.imputed(self._imputation.take(columns))
 
+    def some(self, rows: Ints) -> ChosenColumns:
+        return ChosenColumns([tile.some(rows) for tile in self._tiles], self._bounds, self._columns, self._imputation)
+
     def gather(self, columns: Ints) -> NDArray[np.generic] | sp.csc_array:
         here = [np.flatnonzero(self._tile[columns] == k) for k in range(len(self._tiles))]
         within = [self._columns[columns[own]] - first for own, first in zip(here, self._bounds[:-1], strict=True)]

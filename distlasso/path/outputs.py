@@ -14,7 +14,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from distlasso.coordinator.drive import Solutions
-from distlasso.path.responses import CONSTANT, Fitted
+from distlasso.path.course import CONSTANT, Fitted
 
 Floats = NDArray[np.float64]
 
@@ -32,6 +32,8 @@ class Outputs:
     certificate: str
     solver: str
     ended: str
+    stages: NDArray[np.int64]
+    history: NDArray[np.void]
 
 
 def gather_outputs(lambdas: Floats, fitted: Sequence[Fitted]) -> Outputs:
@@ -50,6 +52,7 @@ def gather_outputs(lambdas: Floats, fitted: Sequence[Fitted]) -> Outputs:
         deviance_ratio=ratio[:, 0] if single else ratio, d0=float(d0[0]) if single else d0,
         certificate="; ".join(certificates), solver=fitted[0].solver,
         ended=next((one.solutions.ended for one in fitted if one.solutions.ended), ""),
+        stages=fitted[0].stages[:length], history=fitted[0].history,
     )  # fmt: skip
 
 
