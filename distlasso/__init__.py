@@ -31,9 +31,13 @@ if TYPE_CHECKING:
         PoissonRegressor,
     )  # fmt: skip
     from distlasso.losses import Huber
+    from distlasso.path.cross_validation import CrossValidation
     from distlasso.path.fit import fit_path
-    from distlasso.path.result import Path, load
+    from distlasso.path.folds import GroupKFold, HoldOut, KFold, TimeSeries
+    from distlasso.path.load import load
+    from distlasso.path.result import Path
     from distlasso.path.schedules import MCP, SCAD, Adaptive, PruneRefine, Relaxed, Stage, Thresholded
+    from distlasso.path.selection import cross_validate
     from distlasso.priors import Gaussian, Laplace
     from distlasso.runtime.cluster import Cluster
 
@@ -44,13 +48,17 @@ _HOMES = {
     "Adaptive": "path.schedules",
     "CertificateWarning": "errors",
     "Cluster": "runtime.cluster",
+    "CrossValidation": "path.cross_validation",
     "Dataset": "data.dataset",
     "DistlassoError": "errors",
     "ElasticNet": "estimators",
     "Gaussian": "priors",
+    "GroupKFold": "path.folds",
+    "HoldOut": "path.folds",
     "Huber": "losses",
     "HuberLasso": "estimators",
     "InputError": "errors",
+    "KFold": "path.folds",
     "Laplace": "priors",
     "Lasso": "estimators",
     "LogisticRegression": "estimators",
@@ -67,9 +75,11 @@ _HOMES = {
     "Stage": "path.schedules",
     "StoreError": "errors",
     "Thresholded": "path.schedules",
+    "TimeSeries": "path.folds",
+    "cross_validate": "path.selection",
     "fit_path": "path.fit",
     "ingest": "data.ingest",
-    "load": "path.result",
+    "load": "path.load",
     "open_dataset": "data.store",
 }
 
@@ -77,13 +87,17 @@ __all__ = [
     "Adaptive",
     "CertificateWarning",
     "Cluster",
+    "CrossValidation",
     "Dataset",
     "DistlassoError",
     "ElasticNet",
     "Gaussian",
+    "GroupKFold",
+    "HoldOut",
     "Huber",
     "HuberLasso",
     "InputError",
+    "KFold",
     "Laplace",
     "Lasso",
     "LogisticRegression",
@@ -100,6 +114,8 @@ __all__ = [
     "Stage",
     "StoreError",
     "Thresholded",
+    "TimeSeries",
+    "cross_validate",
     "fit_path",
     "ingest",
     "load",

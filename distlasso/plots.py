@@ -17,6 +17,7 @@ from scipy.optimize import isotonic_regression
 from distlasso.errors import InputError
 
 if TYPE_CHECKING:
+    from distlasso.path.cross_validation import CrossValidation
     from distlasso.path.result import Path
 
 _SUFFIXES = (".png", ".svg", ".pdf")
@@ -46,25 +47,32 @@ def plot_path(path: Path, file: str | os.PathLike[str] | None = None, *, top: in
     InputError
         If matplotlib is not installed, the suffix of ``file`` is not known, or it cannot be written.
     """
-    if file is not None and FilePath(file).suffix.lower() not in _SUFFIXES:
-        raise InputError(f"cannot draw to {file}: use one of {', '.join(_SUFFIXES)}")
     if top < 0:
         raise InputError(f"top={top} is negative: it is the number of coefficients to name")
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise InputError("drawing needs matplotlib: pip install 'distlasso[plot]'") from error
-    figure = Figure(figsize=(12, 7), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = _figure(file, (12, 7))
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[5, 1])
     _draw_coefficients(upper, path, top)
     _draw_active(lower, path)
-    for axes in (upper, lower):
-        axes.spines[["top", "right"]].set_visible(False)
-    if file is not None:
-        _write(figure, FilePath(file))
-    return figure
+    return _finished(figure, file)
+
+
+def plot_scores(cv: CrossValidation, file: str | os.PathLike[str] | None = None) -> Any:
+    """Draw held-out scores against lambda, with the choices of both rules; parameters and errors as of ``plot_path``."""
+    figure = _figure(file, (9, 5))
+    axes = figure.subplots()
+    axes.plot(cv.lambdas, cv.mean, color=_COLOURS[0], linewidth=1.6)
+    if np.isfinite(cv.se).all():
+        axes.fill_between(cv.lambdas, cv.mean - cv.se, cv.mean + cv.se, color=_COLOURS[0], alpha=0.2, linewidth=0)
+    for lam, name, style in ((cv.lambda_min, "min", "--"), (cv.lambda_1se, "1se", ":")):
+        axes.axvline(lam, color="#343a40", linewidth=0.8, linestyle=style, label=f"{name}: {lam:.4g}")
+    if cv.lambdas.size > 1:
+        axes.set_xscale("log")
+        axes.set_xlim(cv.lambdas[0], cv.lambdas[-1])
+    axes.set_xlabel("lambda")
+    axes.set_ylabel(cv.score)
+    axes.set_title(f"{cv.scores.shape[1]} folds; {cv.path.n_active[cv.best]:,} features by rule {cv.rule}", loc="left")
+    axes.legend(frameon=False)
+    return _finished(figure, file)
 
 
 def spread(values: Any, space: float, low: float, high: float) -> NDArray[np.float64]:
@@ -75,6 +83,28 @@ def spread(values: Any, space: float, low: float, high: float) -> NDArray[np.flo
     # Subtracting the steps turns the spacing into monotonicity, so least squares is isotonic regression.
     level: NDArray[np.float64] = isotonic_regression(np.asarray(values) - steps).x
     return np.clip(level, low, max(high - steps[-1], low)) + steps
+
+
+def _figure(file: str | os.PathLike[str] | None, size: tuple[float, float]) -> Any:
+    """An empty figure, if it can be drawn and written."""
+    if file is not None and FilePath(file).suffix.lower() not in _SUFFIXES:
+        raise InputError(f"cannot draw to {file}: use one of {', '.join(_SUFFIXES)}")
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise InputError("drawing needs matplotlib: pip install 'distlasso[plot]'") from error
+    figure = Figure(figsize=size, layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def _finished(figure: Any, file: str | os.PathLike[str] | None) -> Any:
+    for axes in figure.axes:
+        axes.spines[["top", "right"]].set_visible(False)
+    if file is not None:
+        _write(figure, FilePath(file))
+    return figure
 
 
 def _draw_coefficients(axes: Any, path: Path, top: int) -> None:

@@ -23,9 +23,11 @@ LAYERS = [
     ["runtime"],
     ["solvers"],
     ["certificate"],
+    ["held_out"],
     ["queries"],
     ["data"],
     ["kernels"],
+    ["scores"],
     ["losses", "penalties", "priors"],
     ["events", "errors"],
 ]

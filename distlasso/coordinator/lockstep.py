@@ -130,6 +130,9 @@ class Lockstep:
         if failure is not None:
             self._stop(failure)
         waiting = [(seat, list(seat.asks)) for seat in seats if seat.asks is not None]
+        # A sweep waits until every fit wants one: those that are still busy with their own columns get ahead.
+        quick = [(seat, asks) for seat, asks in waiting if not any(ask.sweep for ask in asks)]
+        waiting = quick or waiting
         self._announce(seats)
         if not waiting or self._table.stopped is not None:
             return

@@ -61,6 +61,8 @@ class Dataset:
         (weighted) that have one. None: every value is data.
     y, sample_weight, offset : float64 [n] or None
         Target ([n, q] for q responses), weights and offset of the rows.
+    fold : float64 [n] or None
+        Fold of every row in a cross-validation.
     feature_names : list of str or None
         Names of the columns.
     statistics : Statistics or None
@@ -83,6 +85,7 @@ class Dataset:
     y: Floats | None = None
     sample_weight: Floats | None = None
     offset: Floats | None = None
+    fold: Floats | None = None
     feature_names: list[str] | None = None
     statistics: Statistics | None = None
     path: str | None = None

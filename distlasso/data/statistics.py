@@ -63,6 +63,15 @@ class Statistics:
             self.present * factor, self.present_y, self.y_mean, self.y_m2 * factor, self.n_rows, self.nnz,
         )  # fmt: skip
 
+    def filled(self, fill: Floats) -> Statistics:
+        """Statistics if what is missing were ``fill`` [p] instead of the mean of these rows."""
+        there, away = self.present, self.weight - self.present
+        mean = (there * self.mean + away * fill) / self.weight
+        m2 = self.m2 + there * (self.mean - mean) ** 2 + away * (fill - mean) ** 2
+        cross = self.cross_y + there * (self.present_y - self.y_mean) * (self.mean - fill)
+        whole = np.full_like(there, self.weight)
+        return replace(self, mean=mean, m2=m2, cross_y=cross, present=whole, present_y=np.full_like(there, self.y_mean))
+
 
 ARRAYS = ("mean", "m2", "max_abs", "cross_y", "present", "present_y")
 SCALARS = tuple(field.name for field in fields(Statistics) if field.name not in ARRAYS)

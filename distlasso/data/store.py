@@ -183,6 +183,7 @@ def _assemble(name: str, group: Any, member: Any, own: dict[str, Any] | None) ->
         y=_vector(group, "y", n, strict),
         sample_weight=None if weight is None else check_weights(weight, n),
         offset=_vector(group, "offset", n, strict),
+        fold=_vector(group, "fold", n, strict),
         feature_names=None if names is None else _names(names, p, strict),
         statistics=_statistics(group, p, fingerprint) if own is not None else None,
         path=name if "://" in name else os.path.abspath(name),

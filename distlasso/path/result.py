@@ -1,17 +1,13 @@
 """``Path``: a fitted regularisation path, with the proof of every solution and what it cost.
 
-Saved as a directory of plain arrays and one JSON manifest, never pickled. Read next: ``fit.py``, which makes it.
+Read next: ``fit.py``, which makes it, ``model_store.py``, which keeps it.
 """
 
 from __future__ import annotations
 
-import json
 import os
-import shutil
-import zipfile
-import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path as FilePath
 from typing import Any, final
 
 import numpy as np
@@ -20,15 +16,14 @@ from numpy.typing import NDArray
 
 from distlasso.data.dataset import Dataset
 from distlasso.data.missing import Imputation, spelled
-from distlasso.errors import InputError, StoreError
+from distlasso.errors import InputError
 from distlasso.losses import LOSSES
 from distlasso.path.history import no_records
 from distlasso.path.linear import linear
+from distlasso.path.model_store import write_model
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
-
-_FORMAT = 1
 
 
 @final
@@ -209,34 +204,21 @@ class Path:
         StoreError
             If the directory exists and ``overwrite`` is false, or cannot be written.
         """
-        final_name = FilePath(os.path.realpath(directory))
-        if final_name.exists() and not overwrite:
-            raise StoreError(f"{final_name} exists already: choose another name or pass overwrite=True")
-        if final_name.exists() and not (final_name / "path.json").is_file():
-            raise StoreError(f"{final_name} is not a model, so it is not overwritten: choose another name")
-        wip, old = (final_name.with_name(f".{final_name.name}.{kind}-{os.getpid()}") for kind in ("wip", "old"))
-        try:
-            wip.mkdir(parents=True)
-            arrays = {name: getattr(self, name) for name in _ARRAYS}
-            coef = sp.csr_array(sp.vstack(self.outputs, format="csr"))
-            parts = {"coef_data": coef.data, "coef_indices": coef.indices, "coef_indptr": coef.indptr}
-            if self.imputation is not None:
-                arrays["fill"] = self.imputation.fill
-            np.savez(wip / "path.npz", allow_pickle=False, **arrays, **parts)
-            manifest = {name: getattr(self, name) for name in _SCALARS}
-            manifest |= {"format": _FORMAT, "shape": list(coef.shape), "feature_names": self.feature_names}
-            manifest["null_deviance"] = np.asarray(self.null_deviance).tolist()
-            manifest["outputs"] = len(self.outputs) if isinstance(self.coef, tuple) else None
-            manifest["missing_value"] = None if self.imputation is None else spelled(self.imputation.code)
-            (wip / "path.json").write_text(json.dumps(manifest, indent=1))
-            if final_name.exists():
-                final_name.rename(old)
-            wip.rename(final_name)
-            shutil.rmtree(old, ignore_errors=True)
-        except OSError as error:
-            raise StoreError(f"cannot write {final_name}: {error.strerror or error}") from error
-        finally:
-            shutil.rmtree(wip, ignore_errors=True)
+        write_model(directory, *self.stored(), overwrite=overwrite)
+
+    def stored(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+        """The path as plain values and as arrays; ``restored`` makes a path of them."""
+        coef = sp.csr_array(sp.vstack(self.outputs, format="csr"))
+        arrays = {name: getattr(self, name) for name in _ARRAYS}
+        arrays |= {"coef_data": coef.data, "coef_indices": coef.indices, "coef_indptr": coef.indptr}
+        if self.imputation is not None:
+            arrays["fill"] = self.imputation.fill
+        values = {name: getattr(self, name) for name in _SCALARS}
+        values |= {"shape": list(coef.shape), "feature_names": self.feature_names}
+        values["null_deviance"] = np.asarray(self.null_deviance).tolist()
+        values["outputs"] = len(self.outputs) if isinstance(self.coef, tuple) else None
+        values["missing_value"] = None if self.imputation is None else spelled(self.imputation.code)
+        return values, arrays
 
     def summary(self) -> dict[str, Any]:
         """Sizes, costs and the worst gap, as plain values."""
@@ -269,35 +251,24 @@ _SCALARS = (
 )  # fmt: skip
 
 
-def load(directory: str | os.PathLike[str]) -> Path:
-    """Read a path that ``Path.save`` wrote.
+def restored(values: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Path:
+    """The path that was stored as these values and arrays.
 
     Raises
     ------
-    StoreError
-        If it is missing, damaged, or of another format.
+    KeyError, TypeError, ValueError
+        If they are not those of a path.
     """
-    root = FilePath(directory)
-    try:
-        manifest = json.loads((root / "path.json").read_text())
-        if manifest.get("format") != _FORMAT:
-            raise StoreError(f"{root} has model format {manifest.get('format')!r}, expected {_FORMAT}")
-        with np.load(root / "path.npz", allow_pickle=False) as arrays:
-            coef = sp.csr_array(
-                (arrays["coef_data"], arrays["coef_indices"], arrays["coef_indptr"]), shape=manifest["shape"]
-            )
-            values = {name: arrays[name] for name in _ARRAYS}
-            code = manifest.get("missing_value")
-            imputation = None if code is None else Imputation(float("nan") if code == "NaN" else code, arrays["fill"])
-        scalars = {name: manifest[name] for name in _SCALARS}
-        outputs = manifest.get("outputs")
-        if outputs is not None:
-            length = coef.shape[0] // outputs
-            coef = tuple(sp.csr_array(coef[j * length : (j + 1) * length]) for j in range(outputs))
-        if isinstance(scalars["null_deviance"], list):
-            scalars["null_deviance"] = np.array(scalars["null_deviance"])
-    except FileNotFoundError as error:
-        raise StoreError(f"no model at {root}: {error.filename} is missing") from error
-    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise StoreError(f"the model at {root} is damaged: {error}") from error
-    return Path(coef=coef, feature_names=manifest["feature_names"], imputation=imputation, **values, **scalars)
+    parts = (arrays["coef_data"], arrays["coef_indices"], arrays["coef_indptr"])
+    coef: Any = sp.csr_array(parts, shape=values["shape"])
+    code = values.get("missing_value")
+    imputation = None if code is None else Imputation(float("nan") if code == "NaN" else code, arrays["fill"])
+    scalars: dict[str, Any] = {name: values[name] for name in _SCALARS}
+    outputs = values.get("outputs")
+    if outputs is not None:
+        length = coef.shape[0] // outputs
+        coef = tuple(sp.csr_array(coef[j * length : (j + 1) * length]) for j in range(outputs))
+    if isinstance(scalars["null_deviance"], list):
+        scalars["null_deviance"] = np.array(scalars["null_deviance"])
+    scalars |= {name: arrays[name] for name in _ARRAYS}
+    return Path(coef=coef, feature_names=values["feature_names"], imputation=imputation, **scalars)

@@ -33,6 +33,9 @@ from distlasso.priors import Prior
 
 Floats = NDArray[np.float64]
 
+_REFINEMENT = 0.1
+_REFINEMENTS = (0.5, 0.25, 0.1, 0.03, 0.01, 0.0)
+_SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
 _OVER = 0.8  # a longer step of weights that still contracts where the implied one does
 
 
@@ -283,13 +286,17 @@ class Relaxed:
     ----------
     gamma : float, optional
         glmnet's: this share of the lasso's coefficients, the rest of those without any penalty on the same support
-        (Hastie, Tibshirani & Tibshirani 2020). 1 is the lasso. Default 0.
+        (Hastie, Tibshirani & Tibshirani 2020). 1 is the lasso. By default 0 for a path; ``cross_validate`` chooses it.
     phi : float, optional
         Meinshausen's (2007): the lasso on the support at ``phi lam``. Instead of gamma.
     """
 
     gamma: float | None = None
     phi: float | None = None
+
+    def choices(self) -> tuple[Schedule, ...]:
+        """What a cross-validation chooses from: glmnet's five shares where none is given."""
+        return tuple(Relaxed(share) for share in _SHARES) if self.gamma is None and self.phi is None else (self,)
 
     def __post_init__(self) -> None:
         _require(self.gamma is None or self.phi is None, "Relaxed takes gamma or phi, not both")
@@ -353,8 +360,9 @@ class PruneRefine:
 
     Parameters
     ----------
-    refine : float
-        Last strength relative to the first; 0 is no penalty.
+    refine : float, optional
+        Last strength relative to the first; 0 is no penalty. By default 0.1 for a path; ``cross_validate`` chooses it
+        together with the lambda that prunes.
     stages : int
         Fits after the first.
 
@@ -367,13 +375,19 @@ class PruneRefine:
     2
     """
 
-    refine: float = 0.1
+    refine: float | None = None
     stages: int = 1
 
     def __post_init__(self) -> None:
-        _require(0 <= self.refine < 1, f"refine={self.refine} must be a share of lambda in [0, 1)")
+        _require(self.refine is None or 0 <= self.refine < 1, f"refine={self.refine} must be a share of lambda in [0, 1)")
         _require(self.stages >= 1, f"stages={self.stages} must be a positive whole number")
-        _require(self.refine > 0 or self.stages == 1, "refine=0 leaves nothing to divide between several stages")
+        _require(self.refine != 0 or self.stages == 1, "refine=0 leaves nothing to divide between several stages")
+
+    def choices(self) -> tuple[Schedule, ...]:
+        """What a cross-validation chooses from."""
+        if self.refine is not None:
+            return (self,)
+        return tuple(PruneRefine(share, self.stages) for share in _REFINEMENTS if share > 0 or self.stages == 1)
 
     def begin(self, last: Stage) -> Step:
         """The lasso path."""
@@ -383,7 +397,8 @@ class PruneRefine:
         """Keep the support, lower the strength."""
         if last.number == self.stages:
             return None
-        share = self.refine ** ((last.number + 1) / self.stages)
+        refine = _REFINEMENT if self.refine is None else self.refine
+        share = refine ** ((last.number + 1) / self.stages)
         return last.then(_survivors(last), lam=share * last.lam)
 
 

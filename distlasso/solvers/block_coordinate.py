@@ -86,15 +86,18 @@ def solve(
     free = penalty.is_free()
     best, stall = Solved(b.copy(), np.inf, np.inf), Stall()
     start = 0.5 * form.move(b)[1] + penalty.value(b)
+    # Gaps that cannot be told from none say nothing: among such, the last descent has the best slopes.
+    least = _ROUNDING * abs(start) if target < _ROUNDING * abs(start) else 0.0
+    moved = least == 0.0
     for _ in range(_MAX_OUTER):
         u, rr = form.move(b)
         gap = _gap(u, rr, b, penalty, free)
-        if gap < best.gap:
+        if gap <= max(best.gap, least):
             best = Solved(b.copy(), gap, rr)
         if stall.seen(gap, start):
             break
-        if gap <= target:
-            return _polish(form, penalty, best, newton, names) if polish else best
+        if gap <= target and moved:
+            return _polish(form, penalty, best, least, newton, names) if polish else best
         work = near(u, b, penalty)
         if work.size == 0:
             break
@@ -104,7 +107,7 @@ def solve(
         found = _descend(part, penalty.take(work), b[work], target, newton, names[work])
         if np.array_equal(found, b[work]):
             break
-        b[work] = found
+        b[work], moved = found, True
         if _sunk(part, penalty.take(work), found, start):
             return Solved(b, np.inf, rr)
     return best
@@ -115,7 +118,7 @@ def _sunk(form: Quadratic, penalty: Bounds4, b: Floats, start: float) -> bool:
     return 0.5 * form.rr() + penalty.value(b) < -start
 
 
-def _polish(form: Quadratic, penalty: Bounds4, found: Solved, newton: Newton, names: Ints) -> Solved:
+def _polish(form: Quadratic, penalty: Bounds4, found: Solved, least: float, newton: Newton, names: Ints) -> Solved:
     """One direct step to rounding where the support is small: it costs nothing, and weights act like repeated rows."""
     if not 0 < np.count_nonzero(found.b) <= SMALL or found.rr <= 0.0:
         return found
@@ -124,7 +127,7 @@ def _polish(form: Quadratic, penalty: Bounds4, found: Solved, newton: Newton, na
     _solve_support(form, penalty, b, u, rr, 0.0, 0.0, newton, names)
     u, rr = form.move(b)
     gap = _gap(u, rr, b, penalty, free)
-    return Solved(b, gap, rr) if gap < found.gap else found
+    return Solved(b, gap, rr) if gap <= max(found.gap, least) else found
 
 
 def near(u: Floats, b: Floats, penalty: Bounds4) -> Ints:

@@ -145,7 +145,8 @@ class ProximalNewton:
         yy = 2.0 * value + 2.0 * float(slope @ track.b) + float(track.b @ fit)
         form = GramForm(gram, slope + fit, yy)
         aim = within(max(0.1 * target, 1e-3 * track.gap), value, kinked=smooth.kinked)
-        found = solve(form, track.penalty, track.b, target=aim, newton=self._newton, names=names).b
+        found = solve(form, track.penalty, track.b, target=aim, newton=self._newton, names=names,
+                      polish=smooth.kinked).b  # fmt: skip
         track.step = found - track.b
         track.intercept_step = total / hessian.total - float(shift @ track.step) if smooth.intercept else 0.0
         track.length = 1.0

@@ -221,3 +221,13 @@ def test_an_unpenalised_column_that_leaves_rows_without_an_event_is_refused() ->
 def test_targets_without_contrast_are_fitted_where_no_intercept_could_run_away(loss: str) -> None:
     y = np.ones(N) if loss == "logistic" else np.zeros(N)
     attack(loss, np.abs(X), y, fit_intercept=False, lambda_min_ratio=1e-2)
+
+
+@pytest.mark.parametrize("share", [1.0, 0.98, 0.9])
+def test_huber_reaches_a_tight_gap_where_one_column_has_just_come_in(share: float) -> None:
+    for seed in (1, 3, 10, 29):
+        rng = np.random.default_rng(seed)
+        Z = rng.standard_normal((80, 12))
+        y = Z[:, :3].sum(axis=1) + rng.standard_normal(80) + 10.0 * (rng.random(80) < 0.05)
+        top = float(dl.fit_path(Z, y, loss="huber", n_lambdas=2).lambdas[0])
+        assert dl.fit_path(Z, y, loss="huber", lambdas=[share * top], tol=1e-10).gap[0] <= 1e-10

@@ -1,0 +1,398 @@
+"""``cross_validate``: a path on all rows and one on the training rows of every fold, side by side over the same passes.
+
+Every fold is a row space with weights of its own, so that its statistics, scales and certificates are those of its training
+rows alone. What is known of cells of rows (moments, Grams) is asked once and put together for every fold: sums over the
+cells that train, never differences, which would lose their digits beside a fold of another scale. Read next: ``folds.py``,
+``course.py``, ``validation.py``, ``choice.py``.
+"""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial, reduce
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from distlasso.coordinator.exchange import Exchange
+from distlasso.coordinator.lockstep import Lockstep
+from distlasso.coordinator.problem import Task
+from distlasso.coordinator.space import Space
+from distlasso.data.dataset import Dataset
+from distlasso.data.statistics import Statistics, merge
+from distlasso.errors import InputError, warn
+from distlasso.losses import Loss
+from distlasso.path.choice import RULES, Curve, best, best_of, summarise
+from distlasso.path.course import Course, Fitted, grids
+from distlasso.path.cross_validation import Candidate, CrossValidation
+from distlasso.path.folds import Folds, Known, Partition, as_folds
+from distlasso.path.grid import warn_constant
+from distlasso.path.opened import Opened, as_dataset, opened, outputs_of, row_spaces, row_weights
+from distlasso.path.options import Options, parse, whole
+from distlasso.path.outputs import gather_outputs
+from distlasso.path.plan import at_once
+from distlasso.path.progress import Together
+from distlasso.path.schedules import Schedule, as_schedule
+from distlasso.path.validation import CellGram, Held, by_pass, from_sums
+from distlasso.queries import Square
+from distlasso.runtime.local import RowSpace
+from distlasso.scores import Score, as_score
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+_GRAMS = 2 << 30  # bytes of the Grams of cells that one pass puts together
+
+
+def cross_validate(
+    data: Any,
+    y: Any = None,
+    *,
+    folds: Any = None,
+    rule: str = "min",
+    score: str | None = None,
+    max_features: int | None = None,
+    l1_ratio: Any = 1.0,
+    schedule: Any = None,
+    sample_weight: Any = None,
+    offset: Any = None,
+    random_state: int = 0,
+    **options: Any,
+) -> CrossValidation:
+    """Fit a path on all rows and on the training rows of every fold, and choose the model that predicts best.
+
+    All fits share every pass over the data, and the lambdas, which are those of the fit to all rows.
+
+    Parameters
+    ----------
+    data, y, sample_weight, offset
+        As in ``fit_path``; one response. Rows of weight 0 are in no fold.
+    folds : int, int [n], KFold, GroupKFold, TimeSeries, HoldOut, splitter or pairs, optional
+        Number of folds, balanced by class for logistic loss; the fold of every row (-1 trains always); a plan; an object
+        with scikit-learn's ``split``; or pairs of training and held-out row numbers. By default the ``fold`` that a
+        Dataset stores, else 10.
+    rule : {"min", "1se"}
+        The best mean score; or the largest lambda (among several candidates: the fewest features) within one standard error
+        of it.
+    score : str, optional
+        "loss", "deviance" (twice the loss), "mse", "mae", "r2"; for logistic loss also "auc", "accuracy", "log_loss". By
+        default "mse" for squared loss, else "loss".
+    max_features : int, optional
+        Only models with at most so many nonzero coefficients are chosen.
+    l1_ratio : float or sequence of float
+        Several are candidates, each with lambdas of its own.
+    schedule : schedule or sequence of schedules, optional
+        Several are candidates; ``PruneRefine()`` and ``Relaxed()`` without a number are several.
+    random_state : int
+        Seed of the folds.
+    **options
+        As in ``fit_path``: ``loss``, ``lambdas``, ``tol``, ``solver``, ``client``, ... all but ``prior``.
+
+    Returns
+    -------
+    CrossValidation
+
+    Raises
+    ------
+    InputError
+        For data or options that cannot be used, or folds that leave nothing to train on or to score.
+
+    Examples
+    --------
+    >>> import numpy as np, distlasso as dl
+    >>> X = np.random.default_rng(0).standard_normal((100, 5))
+    >>> cv = dl.cross_validate(X, X @ [3.0, 0, 0, -2.0, 0] + X[::-1, 1], folds=5)
+    >>> cv.scores.shape, bool(cv.lambda_1se >= cv.lambda_min)
+    ((100, 5), True)
+    """
+    started = time.perf_counter()
+    if "prior" in options:
+        raise InputError("prior= implies its lambda, and leaves nothing to choose: use fit_path")
+    if options.pop("multi_task", False):
+        raise InputError("multi_task= is not for cross-validation: it knows one response")
+    ratios = list(np.atleast_1d(np.asarray(l1_ratio, dtype=object)).ravel())
+    chosen = [parse(started, l1_ratio=ratio, **options) for ratio in ratios]
+    if not chosen:
+        raise InputError("l1_ratio is empty: give at least one number")
+    if rule not in RULES:
+        raise InputError(f"rule={rule!r} is not known: use one of {', '.join(RULES)}")
+    cap = None if max_features is None else whole("max_features", max_features, "number of features")
+    wanted = as_score(score, chosen[0].loss)
+    schedules = _candidates(schedule)
+    dataset = as_dataset(data, y, sample_weight, offset)
+    if outputs_of(dataset) > 1:
+        raise InputError(f"cross-validation is for one response, and y has {outputs_of(dataset)}: do them one by one")
+    plan = _plan(dataset, folds, chosen[0].loss, int(random_state))
+    count = 1 + plan.size
+    with opened(dataset, chosen[0], plan.rows, fits=count * len(chosen)) as data_open:
+        return _Run(data_open, chosen, schedules, plan, wanted, started).choose(rule, cap)
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """Folds of a dataset; row space 0 is all rows, then come the folds' training rows, then the cells."""
+
+    partitions: Sequence[Partition]
+    loss: Loss
+    intercept: bool = True
+
+    @property
+    def size(self) -> int:
+        """Number of folds."""
+        return sum(len(partition.train) for partition in self.partitions)
+
+    @property
+    def first_cell(self) -> int:
+        """Row space of the first cell."""
+        return 1 + self.size
+
+    @property
+    def train(self) -> list[tuple[int, ...]]:
+        """Cells of each fold's training rows."""
+        return self._cells("train")
+
+    @property
+    def test(self) -> list[tuple[int, ...]]:
+        """Cells that each fold holds out."""
+        return self._cells("test")
+
+    @property
+    def group(self) -> Ints:
+        """Repetition of each fold; single splits belong together."""
+        sizes = [len(partition.train) for partition in self.partitions]
+        return np.zeros(len(sizes), dtype=np.int64) if max(sizes) == 1 else np.repeat(np.arange(len(sizes)), sizes)
+
+    def rows(self, dataset: Dataset) -> list[RowSpace]:
+        """All row spaces."""
+        (whole,) = row_spaces(dataset, self.loss, intercept=self.intercept)
+        training: list[RowSpace] = []
+        cells: list[RowSpace] = []
+        for partition in self.partitions:
+            for train in partition.train:
+                training.append(self._training(whole, np.isin(partition.cell, train), len(training)))
+            cells += [replace(whole, weight=whole.weight * (partition.cell == c)) for c in range(partition.n_cells)]
+        return [whole, *training, *cells]
+
+    def _training(self, whole: RowSpace, among: NDArray[np.bool_], fold: int) -> RowSpace:
+        weight = whole.weight * among
+        total = float(weight.sum())
+        if not total > 0:
+            raise InputError(f"fold {fold} leaves no row of positive weight to train on")
+        try:
+            self.loss.target(whole.y, weight, intercept=self.intercept)
+        except InputError as error:
+            raise InputError(f"the training rows of fold {fold} cannot be fitted: {error}") from error
+        return replace(whole, weight=weight / total)
+
+    def _cells(self, which: str) -> list[tuple[int, ...]]:
+        firsts = np.cumsum([0, *(partition.n_cells for partition in self.partitions)])
+        return [tuple(int(first) + c for c in cells) for first, partition in zip(firsts, self.partitions, strict=False)
+                for cells in getattr(partition, which)]  # fmt: skip
+
+
+def _plan(dataset: Dataset, folds: Any, loss: Loss, seed: int) -> _Plan:
+    y = np.asarray(dataset.y, dtype=np.float64)
+    if folds is None:
+        folds = 10 if dataset.fold is None else dataset.fold
+    plan: Folds = as_folds(folds, dataset.shape, y)
+    weight, _ = row_weights(dataset)
+    classes = (y > 0.5).astype(np.int64) if loss.name == "logistic" else None
+    return _Plan(plan.partitions(Known(weight, classes, seed)), loss)
+
+
+def _candidates(schedule: Any) -> list[Schedule | None]:
+    """Every schedule there is to choose from."""
+    given = list(schedule) if isinstance(schedule, list | tuple) else [schedule]
+    if not given:
+        raise InputError("schedule is empty: leave it out, or give at least one")
+    found: list[Schedule | None] = []
+    for one in given:
+        checked = as_schedule(one)
+        choices: Callable[[], Sequence[Schedule]] | None = getattr(checked, "choices", None)
+        found += [checked] if choices is None else list(choices())
+    return found
+
+
+class _Run:
+    """One cross-validation on opened data."""
+
+    def __init__(
+        self, data: Opened, options: Sequence[Options], schedules: Sequence[Schedule | None], plan: _Plan, score: Score,
+        started: float,
+    ) -> None:  # fmt: skip
+        self._data, self._options, self._schedules = data, options, schedules
+        self._plan, self._score, self._started = plan, score, started
+        self._fits = 1 + plan.size
+        self._cells: list[CellGram] = []
+
+    def choose(self, rule: str, cap: int | None) -> CrossValidation:
+        """Fit, score, and choose."""
+        data, plan = self._data, self._plan
+        fits = self._fits * len(self._options) * len(self._schedules)
+        spaces, grams = self._prepare()
+        data.announce(data.options.grid.size * fits)
+        fitted, lambdas = self._fit(spaces, grams)
+        pairs = list(itertools.product(range(len(self._options)), range(len(self._schedules))))
+        found = [self._models(fitted[r], s, lambdas[r][s]) for r, s in pairs]
+        scores = self._scores([held for _, _, held in found])
+        weight = np.array([sum(float(self._cell(c).weight.sum()) for c in test) for test in plan.test])
+        candidates = []
+        for (r, s), (results, own, held), score in zip(pairs, found, scores, strict=True):
+            mean, se = summarise(score, weight, plan.group)
+            schedule = self._schedules[s]
+            opened_as = replace(data, options=self._options[r])
+            path = opened_as.path(gather_outputs(own, results[:1]), np.flatnonzero(spaces[0].constant), lambdas[r][s].size,
+                                  self._started, schedule="" if schedule is None else repr(schedule))  # fmt: skip
+            gaps = np.array([one.solutions.gap[: own.size] for one in results[1:]]).T
+            levels = np.array([one.intercept for one in held]).T
+            candidates.append(Candidate(path, score, mean, se, gaps, tuple(one.coef for one in held), levels))
+        self._warn(candidates)
+        curves = [Curve(self._score.sign * one.mean, one.se, one.path.n_active) for one in candidates]
+        winner, index = best_of(curves, rule, cap)
+        one_se = index if np.isnan(curves[winner].se).all() else best(curves[winner], "1se", cap)
+        return CrossValidation(
+            candidates=tuple(candidates), winner=winner, best=index, best_min=best(curves[winner], "min", cap),
+            best_1se=one_se, rule=rule, score=self._score.name, max_features=cap,
+        )  # fmt: skip
+
+    def _prepare(self) -> tuple[list[Space], list[Floats | None]]:
+        """The space of every fit, and its Gram where that is the form."""
+        data, plan = self._data, self._plan
+        rows = range(plan.first_cell, len(data.rows))
+        cells = data.measure(rows)
+        everything = range(plan.partitions[0].n_cells)
+        members = [tuple(everything), *plan.train]
+        found = [reduce(merge, [cells[c] for c in own]) for own in members]
+        found = [own.scaled(1.0 / own.weight) for own in found]
+        if data.dataset.missing_value is not None:
+            fill = found[0].mean
+            found, cells = [found[0], *(own.filled(fill) for own in found[1:])], [own.filled(fill) for own in cells]
+        spaces = data.centred(found)
+        self._share(spaces, cells)
+        if not (data.shared and data.options.solver in ("auto", "bcd")):
+            return spaces, [None] * len(spaces)
+        grams = self._cell_grams(rows)
+        self._cells = [CellGram(s, gram, data.exchange.shift) for s, gram in zip(cells, grams, strict=True)]
+        return spaces, [self._gram(spaces[k], [grams[c] for c in own], sum(cells[c].weight for c in own))
+                        for k, own in enumerate(members)]  # fmt: skip
+
+    def _share(self, spaces: list[Space], cells: Sequence[Statistics]) -> None:
+        """What all fits have in common: what stands for missing values, and one shift.
+
+        The shift is the median of the cells' means, which no cell of another scale can drag away from the others.
+        """
+        shift = None
+        if any(space.shift is not None for space in spaces):
+            shift = np.median([own.mean for own in cells], axis=0)
+        self._data.exchange.shift = shift
+        spaces[:] = [replace(space, shift=shift, imputation=spaces[0].imputation) for space in spaces]
+
+    def _cell_grams(self, rows: range) -> list[Floats]:
+        """The Gram of every cell, uncentred: one pass where they have room beside each other."""
+        exchange, p = self._data.exchange, self._data.dataset.shape[1]
+        size = max(1, _GRAMS // (16 * 8 * p * p))
+        grams: list[Floats] = []
+        for start in range(rows.start, rows.stop, size):
+            asks = [replace(exchange, rows=k).compose([Square()], present=True)
+                    for k in range(start, min(start + size, rows.stop))]  # fmt: skip
+            grams += [answer for (answer,) in exchange.send(asks)]
+        return grams
+
+    def _gram(self, space: Space, parts: Sequence[Floats], weight: float) -> Floats:
+        total = np.zeros_like(parts[0])
+        for part in parts:
+            total += part
+        total /= weight
+        return total - np.outer(space.remainder, space.remainder)
+
+    def _fit(self, spaces: Sequence[Space], grams: Sequence[Floats | None]) -> tuple[list[list[list[Fitted]]], list[list[Floats]]]:
+        """Fit everything side by side: [ratio][fit][schedule], and the lambdas [ratio][schedule]."""
+        data, count = self._data, len(self._options) * self._fits
+        lockstep = Lockstep(data.exchange, count, at_once=at_once(data.dataset.shape),
+                            announce=Together(data.options.listener, count * len(self._schedules)).announce)  # fmt: skip
+        courses = []
+        for k, (options, fit) in enumerate(itertools.product(self._options, range(self._fits))):
+            exchange = lockstep.exchanges[k]
+            exchange.rows = fit
+            courses.append(self._course(options, spaces[fit], fit, exchange, grams[fit]))
+        tops = lockstep.run([course.begin for course in courses])
+        lambdas = [grids(options.grid, tops[r * self._fits], courses[0].task) for r, options in enumerate(self._options)]
+        if tops[0][0] is None:
+            warn_constant()
+        works = [partial(course.run, lambdas[k // self._fits], data.options.limits) for k, course in enumerate(courses)]
+        done = lockstep.run(works)
+        return [done[r * self._fits : (r + 1) * self._fits] for r in range(len(self._options))], lambdas
+
+    def _course(self, options: Options, space: Space, fit: int, exchange: Exchange, gram: Floats | None) -> Course:
+        data = replace(self._data, options=options)
+        task: Task = data.task(space, data.rows[fit], exchange)
+        if gram is not None:
+            task = replace(task, gram=np.ascontiguousarray(gram[np.ix_(task.keep, task.keep)]))
+        total = row_weights(data.dataset)[1] * (1.0 if fit == 0 else float(data.rows[0].weight[data.rows[fit].weight > 0].sum()))
+        return Course(task, data.make, self._schedules, weight=total, shared=data.shared)
+
+    def _models(self, fits: Sequence[Sequence[Fitted]], s: int, lambdas: Floats) -> tuple[list[Fitted], Floats, list[Held]]:
+        """All fits under one schedule, the lambdas that all of them reached, and what the folds hold out."""
+        results = [fit[s] for fit in fits]
+        length = min(len(one.solutions.gap) for one in results)
+        held = []
+        for one, test in zip(results[1:], self._plan.test, strict=True):
+            coef = sp.csr_array(sp.vstack(one.solutions.coef[:length], format="csr"))
+            held.append(Held(coef, np.array(one.solutions.intercept[:length], dtype=np.float64), test))
+        cut = [replace(one, solutions=_first(one, length), stages=one.stages[:length]) for one in results]
+        return cut, lambdas[:length], held
+
+    def _scores(self, found: Sequence[Sequence[Held]]) -> list[Floats]:
+        """Scores [k, folds] of every candidate."""
+        data, flat = self._data, [held for candidate in found for held in candidate]
+        values = None
+        if self._cells and self._score.name in ("mse", "r2"):
+            values = from_sums(flat, self._cells)
+        if values is None:
+            values = by_pass(flat, self._score, data.exchange, data.rows, self._plan.first_cell, by_columns=data.by_columns)
+        if self._score.name == "r2":
+            spread = [self._variance(f) for f in range(self._plan.size)]
+            values = [1.0 - own / spread[k % self._plan.size] for k, own in enumerate(values)]
+        for k, own in enumerate(values):
+            if not np.isfinite(own).all():
+                raise InputError(f"fold {k % self._plan.size} has no {self._score.name}: {_WHY.get(self._score.name, _OVERFLOW)}")
+        size = self._plan.size
+        return [np.array(values[start : start + size]).T for start in range(0, len(values), size)]
+
+    def _variance(self, fold: int) -> float:
+        y, offset = np.asarray(self._data.dataset.y, dtype=np.float64), self._data.dataset.offset
+        weight = np.sum([self._cell(c).weight for c in self._plan.test[fold]], axis=0)
+        y = self._data.rows[0].y if offset is None or not self._data.options.loss.quadratic else y
+        mean = float(weight @ y) / float(weight.sum())
+        variance = float(weight @ (y - mean) ** 2) / float(weight.sum())
+        return variance if variance > 1e-28 * max(mean**2, 1e-280) else np.nan
+
+    def _cell(self, c: int) -> RowSpace:
+        return self._data.rows[self._plan.first_cell + c]
+
+    def _warn(self, candidates: Sequence[Candidate]) -> None:
+        """Say which solutions are not proved to the tolerance."""
+        tol = self._data.options.tol
+        gaps = np.concatenate([np.concatenate([one.path.gap, one.fold_gaps.ravel()]) for one in candidates])
+        if (gaps > tol).any():
+            warn(f"{int((gaps > tol).sum())} of {gaps.size} solutions of all folds stopped above tol={tol:g} "
+                 f"(largest gap {float(gaps.max()):.2e})")  # fmt: skip
+
+
+_WHY = {
+    "auc": "only one class is held out; use fewer folds, or another score",
+    "r2": "the target does not vary where it is held out; use fewer folds, or another score",
+}
+_OVERFLOW = "a prediction overflows; use more lambdas near the largest, or another score"
+
+
+def _first(one: Fitted, length: int) -> Any:
+    solutions = one.solutions.copy()
+    while len(solutions.gap) > length:
+        solutions.drop_last()
+    return solutions

@@ -1,0 +1,144 @@
+"""Scores of fitted paths on rows that they have not seen: from sums that are at hand, or by one more pass.
+
+For squared loss and the full Gram of every cell of rows, a held-out error is a quadratic in coefficients that are known.
+Everything else asks the rows. Read next: ``../held_out.py`` (the questions), ``selection.py`` (who needs the scores).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from distlasso.coordinator.exchange import Exchange
+from distlasso.data.statistics import Statistics
+from distlasso.held_out import Eta, HeldOut
+from distlasso.queries import Ask, Models, Query
+from distlasso.runtime.local import RowSpace
+from distlasso.scores import Score, auc
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+_EPS = float(np.finfo(np.float64).eps)
+_PREDICTIONS = 1 << 29  # bytes of predictions that are fetched at once
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """Models of one fold, and the cells that it holds out."""
+
+    coef: sp.csr_array  # [L, p]
+    intercept: Floats  # [L]
+    cells: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CellGram:
+    """What a squared error on one cell of rows is made of; columns less the shift of the exchange."""
+
+    statistics: Statistics
+    gram: Floats  # [p, p]: sum_i w_i x_i x_i'
+    shift: Floats | None
+
+    def errors(self, coef: sp.csr_array, intercept: Floats) -> tuple[Floats, Floats]:
+        """Weighted sum of squared errors of every model, and a bound on its rounding error, [L]."""
+        s = self.statistics
+        own = np.unique(coef.indices)
+        b = coef[:, own].toarray().T
+        mean = s.mean[own] if self.shift is None else s.mean[own] - self.shift[own]
+        quadratic = np.einsum("sl,sl->l", b, self.gram[np.ix_(own, own)] @ b) - s.weight * (mean @ b) ** 2
+        spread = s.y_m2 - 2.0 * (s.cross_y[own] @ b) + quadratic
+        away = s.y_mean - intercept - s.mean[own] @ b
+        reach = np.sqrt(s.y_m2) + np.abs(b).T @ np.sqrt(np.maximum(np.diag(self.gram)[own], 0.0))
+        return np.maximum(spread, 0.0) + s.weight * away**2, 4.0 * s.n_rows * _EPS * reach**2
+
+
+def from_sums(held: Sequence[Held], cells: Sequence[CellGram]) -> list[Floats] | None:
+    """Mean squared error of every model [L], fold by fold; None where rounding might show."""
+    found = []
+    for own in held:
+        parts = [cells[c].errors(own.coef, own.intercept) for c in own.cells]
+        total, bound = (sum((part[k] for part in parts), np.zeros(own.intercept.size)) for k in (0, 1))
+        if (bound > 1e-9 * total).any():
+            return None
+        found.append(total / sum(cells[c].statistics.weight for c in own.cells))
+    return found
+
+
+def by_pass(
+    held: Sequence[Held], score: Score, exchange: Exchange, rows: Sequence[RowSpace], first: int, *, by_columns: bool
+) -> list[Floats]:
+    """Score of every model [L], fold by fold: one pass for all of them, or as many as their predictions need.
+
+    Parameters
+    ----------
+    held : sequence of Held
+        Models, and what they are held against.
+    score : Score
+        How.
+    exchange : Exchange
+        Who asks.
+    rows : sequence of RowSpace
+        What the runtime was opened with; cell c is ``rows[first + c]``.
+    first : int
+        See above.
+    by_columns : bool
+        Whether bundles are ranges of columns, so that only predictions can be put together.
+    """
+    if score.rows is None or by_columns:
+        return _by_predictions(held, score, exchange, rows, first)
+    asks = [ask for own in held for ask in _asks(own, HeldOut(score.name), exchange, first, intercept=True)]
+    answers = iter(exchange.send(asks))
+    found = []
+    for own in held:
+        total = sum((next(answers)[0] for _ in own.cells), np.zeros(own.intercept.size))
+        found.append(total / sum(float(rows[first + c].weight.sum()) for c in own.cells))
+    return found
+
+
+def _by_predictions(
+    held: Sequence[Held], score: Score, exchange: Exchange, rows: Sequence[RowSpace], first: int
+) -> list[Floats]:
+    found: list[Floats] = []
+    size = [8 * own.intercept.size * sum(int(np.count_nonzero(rows[first + c].weight)) for c in own.cells) for own in held]
+    start = 0
+    while start < len(held):
+        stop = start + 1
+        while stop < len(held) and sum(size[start : stop + 1]) <= _PREDICTIONS:
+            stop += 1
+        asks = [ask for own in held[start:stop] for ask in _asks(own, Eta(), exchange, first, intercept=False)]
+        answers = iter(exchange.send(asks))
+        for own in held[start:stop]:
+            spaces = [_there(rows[first + c]) for c in own.cells]
+            eta = np.concatenate([next(answers)[0] + (0.0 if s.offset is None else s.offset[:, None]) for s in spaces])
+            y, weight = np.concatenate([s.y for s in spaces]), np.concatenate([s.weight for s in spaces])
+            eta += _level(own, exchange)
+            if score.rows is None:
+                found.append(auc(y, weight, eta))
+            else:
+                found.append(weight @ score.rows(exchange.loss, y[:, None], eta) / weight.sum())
+        start = stop
+    return found
+
+
+def _asks(own: Held, query: Query, exchange: Exchange, first: int, *, intercept: bool) -> list[Ask]:
+    columns = np.unique(own.coef.indices).astype(np.int64)
+    coef = np.ascontiguousarray(own.coef[:, columns].toarray().T)
+    level = _level(own, exchange) if intercept else np.zeros(own.intercept.size)
+    models = Models(columns, coef, level)
+    return [replace(exchange, rows=first + c).compose([query], models, present=True) for c in own.cells]
+
+
+def _level(own: Held, exchange: Exchange) -> Floats:
+    """Intercepts on the shifted columns."""
+    return own.intercept if exchange.shift is None else own.intercept + own.coef @ exchange.shift
+
+
+def _there(rows: RowSpace) -> RowSpace:
+    """Only the rows that have a weight."""
+    there = np.flatnonzero(rows.weight)
+    return RowSpace(rows.y[there], rows.weight[there], None if rows.offset is None else rows.offset[there])
