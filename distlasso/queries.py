@@ -16,7 +16,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from distlasso.data.blocks import Block
+from distlasso.data.blocks import Block, symmetric
 from distlasso.data.missing import Imputation
 from distlasso.data.statistics import Statistics, hstack, merge
 from distlasso.losses import Loss
@@ -159,14 +159,15 @@ class Gather:
 @final
 @dataclass(frozen=True, slots=True)
 class Square:
-    """The whole weighted Gram, sum_i w_i x_i x_i' of the shifted columns; for few columns."""
+    """The whole weighted Gram, sum_i w_i x_i x_i' of the shifted columns, its upper triangle; for few columns."""
 
     def ask(self, band: Tiles, step: RowStep, loss: Loss | None) -> Floats:
         return _gram(band, step.rows.weight)
 
     def merge(self, left: object, right: object, axis: int) -> Floats:
         assert isinstance(left, np.ndarray) and isinstance(right, np.ndarray) and axis == 0
-        return left + right
+        # In place, where the memory is our own: a fresh sum of large Grams costs more than adding them up.
+        return np.asarray(np.add(left, right, out=left if left.flags.writeable else None))
 
 
 @final
@@ -210,7 +211,7 @@ class Hessian:
         if self.within is not None:
             band = _within(band, self.within)
         parts = [tile.gradient(h[:, None], shift)[:, 0] for tile, shift in zip(band.tiles, band.shifts, strict=True)]
-        return HessianPartial(_gram(band, h, single=not loss.quadratic), np.concatenate(parts), float(h.sum()))
+        return HessianPartial(symmetric(_gram(band, h, single=not loss.quadratic)), np.concatenate(parts), float(h.sum()))
 
     def merge(self, left: object, right: object, axis: int) -> HessianPartial:
         assert isinstance(left, HessianPartial) and isinstance(right, HessianPartial) and axis == 0
@@ -374,7 +375,7 @@ def _row_step(band: Tiles, rows: Rows, request: Request) -> RowStep:
 
 
 def _gram(band: Tiles, weight: Floats, *, single: bool = False) -> Floats:
-    """sum_i weight_i x_i x_i' of the shifted columns of a band."""
+    """sum_i weight_i x_i x_i' of the shifted columns of a band, its upper triangle."""
     if len(band.tiles) == 1:
         return band.tiles[0].square(weight, band.shifts[0], single=single)
     p = int(band.bounds[-1] - band.bounds[0])

@@ -20,6 +20,7 @@ from distlasso.coordinator.active_set import MAX_BATCH
 from distlasso.coordinator.exchange import Exchange
 from distlasso.coordinator.problem import CONFINED, STATISTICS, SWEPT, Certified, Task
 from distlasso.coordinator.space import Space
+from distlasso.data.blocks import symmetric
 from distlasso.penalties import AtLambda
 from distlasso.queries import Gather, Gradient, GradientPartial, Models, Square
 from distlasso.solvers.block_coordinate import solve
@@ -247,7 +248,7 @@ def _start(strong: Strong, batch: Sequence[AtLambda], solutions: Floats, k: int,
 
 def fetch_gram(exchange: Exchange, space: Space, keep: Ints) -> Floats:
     """Fetch the Gram of the columns of a problem, centred: one pass."""
-    answer = exchange.ask(Square())
+    answer = symmetric(exchange.ask(Square()))
     gram = (answer - np.outer(space.remainder, space.remainder))[np.ix_(keep, keep)]
     return np.ascontiguousarray(gram)
 

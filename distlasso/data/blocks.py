@@ -63,7 +63,10 @@ class Block(Protocol):
         """Some columns as stored, missing values too: a Fortran-ordered array, or CSC of float64."""
 
     def square(self, weight: Floats, shift: Floats, *, single: bool = False) -> Floats:
-        """sum_i w_i (x_ij - shift_j) (x_ik - shift_k), float64 [columns, columns]; products in float32 if ``single``."""
+        """sum_i w_i (x_ij - shift_j) (x_ik - shift_k), float64 [columns, columns]; products in float32 if ``single``.
+
+        Only the upper triangle counts: see ``symmetric``.
+        """
 
     def moments(self, weight: Floats, y: Floats) -> Statistics:
         """Weighted statistics of all columns."""
@@ -151,8 +154,7 @@ class DenseBlock:
             scratch = np.empty((rows.stop - rows.start, p), dtype)
             dense.widen_scaled(self._X[rows], shift, self._code, lift, root[rows], scratch)
             total = product(1.0, scratch.T, beta=1.0, c=total, overwrite_c=1)
-        upper = np.triu(total).astype(np.float64, copy=False)
-        return np.asarray(upper + np.triu(upper, 1).T)
+        return total.astype(np.float64, copy=False)
 
     def moments(self, weight: Floats, y: Floats) -> Statistics:
         width = min(_PIECE_COLUMNS, self.shape[1])
@@ -344,6 +346,13 @@ class CSCBlock(_SparseBlock):
         if at is None:
             return None
         return int(self._indices[at]), int(np.searchsorted(self._indptr, at, side="right")) - 1
+
+
+def symmetric(upper: Floats) -> Floats:
+    """The matrix of which this is the upper triangle, whatever is below."""
+    out = np.triu(upper)
+    out += np.triu(upper, 1).T
+    return out
 
 
 def _as_tile(csc: sp.csc_array) -> CSCBlock:

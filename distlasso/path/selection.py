@@ -23,6 +23,7 @@ from distlasso.coordinator.exchange import Exchange
 from distlasso.coordinator.lockstep import Lockstep
 from distlasso.coordinator.problem import Task
 from distlasso.coordinator.space import Space
+from distlasso.data.blocks import symmetric
 from distlasso.data.dataset import Dataset
 from distlasso.data.statistics import Statistics, merge
 from distlasso.errors import InputError, warn
@@ -300,7 +301,7 @@ class _Run:
         for start in range(rows.start, rows.stop, size):
             asks = [replace(exchange, rows=k).compose([Square()], present=True)
                     for k in range(start, min(start + size, rows.stop))]  # fmt: skip
-            grams += [answer for (answer,) in exchange.send(asks)]
+            grams += [symmetric(answer) for (answer,) in exchange.send(asks)]
         return grams
 
     def _gram(self, space: Space, parts: Sequence[Floats], weight: float) -> Floats:

@@ -24,6 +24,7 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 _EPS = float(np.finfo(np.float64).eps)
+_DIGITS = 1e-6  # relative error, by a bound that is far from reached, up to which sums serve as well as a pass
 _PREDICTIONS = 1 << 29  # bytes of predictions that are fetched at once
 
 
@@ -63,7 +64,7 @@ def from_sums(held: Sequence[Held], cells: Sequence[CellGram]) -> list[Floats] |
     for own in held:
         parts = [cells[c].errors(own.coef, own.intercept) for c in own.cells]
         total, bound = (sum((part[k] for part in parts), np.zeros(own.intercept.size)) for k in (0, 1))
-        if (bound > 1e-9 * total).any():
+        if (bound > _DIGITS * total).any():
             return None
         found.append(total / sum(cells[c].statistics.weight for c in own.cells))
     return found

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import cho_solve, cholesky
 
-from distlasso.data.blocks import Block
+from distlasso.data.blocks import Block, symmetric
 from distlasso.losses import Loss
 from distlasso.queries import RowStep, Tiles
 
@@ -67,7 +67,7 @@ class Frame:
         own = self.slope(tile, shift, h[:, None])[:, 0]
         total, columns = float(h.sum()), self.scale.size
         cross = own[:columns] * self.scale  # of columns that are centred, not scaled
-        gram = tile.square(h, shift) - np.outer(self.rest, cross + self.rest * total) - np.outer(cross, self.rest)
+        gram = symmetric(tile.square(h, shift)) - np.outer(self.rest, cross + self.rest * total) - np.outer(cross, self.rest)
         inner = gram / np.outer(self.scale, self.scale)
         if not self.intercept:
             return inner
