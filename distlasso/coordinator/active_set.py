@@ -92,6 +92,13 @@ def begin(
     return _plan(state, strength[:, None], np.array([max(lam_max, lambdas[0])]))
 
 
+def join(state: State, columns: Ints) -> State:
+    """Take notice of columns that were admitted for others."""
+    strong = state.strong.copy()
+    strong[columns] = True
+    return replace(state, strong=strong)
+
+
 def step(state: State, event: Verified) -> tuple[State, Command]:
     """Accept the certified prefix of a batch and plan the next one."""
     good = event.gaps <= state.tol

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from distlasso.coordinator import active_set
 from distlasso.coordinator.problem import Certified, Problem, Task
+from distlasso.coordinator.shared import admit
 from distlasso.coordinator.space import Space
 from distlasso.events import BatchVerified, Listener
 from distlasso.penalties import LEAST_RATIO, AtLambda
@@ -90,13 +91,13 @@ def _fit_all(
     admitted[task.keep] = False  # columns outside the problem never have to be admitted
     admitted[problem.columns] = True
     if task.penalty.l1_ratio < LEAST_RATIO and not admitted.all():
-        problem.admit(np.flatnonzero(~admitted))  # ridge leaves nobody at zero
+        admit(task, problem, np.flatnonzero(~admitted))  # ridge leaves nobody at zero
         admitted[:] = True
     path = [AtLambda(task.penalty, float(lam)) for lam in lambdas]
     state, command = active_set.begin(lambdas, task.tol, admitted, strength, lam_max, problem.most)
     while isinstance(command, active_set.Solve):
-        if command.admit.size:
-            problem.admit(command.admit)
+        if command.admit.size or task.shared is not None:
+            state = active_set.join(state, admit(task, problem, command.admit))
         batch = path[command.start : command.stop]
         problem.solve(batch, command.sharpness)
         certified = problem.certify(batch)

@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from dataclasses import dataclass, field, replace
-from typing import Generic, TypeVar, final
+from typing import Any, Generic, TypeVar, final
 
 from distlasso.coordinator.exchange import Exchange
 from distlasso.events import Event
@@ -41,6 +41,7 @@ class _Seat(Generic[T]):
     fit: int
     events: deque[Event] = field(default_factory=deque)  # not announced yet
     asks: Sequence[Ask] | None = None  # waiting for answers
+    change: Callable[[], None] | None = None  # waiting for all others to be at rest
     answers: list[list[object]] = field(default_factory=list)
     ended: bool = False
     result: list[T] = field(default_factory=list)  # empty where the work has failed
@@ -57,6 +58,21 @@ class _Seat(Generic[T]):
             if table.stopped is not None:
                 raise table.stopped
             return self.answers
+
+    def meet(self, change: Callable[[], None]) -> None:
+        """Have a change made while no fit is at work; changes are made in the order of fits."""
+        table = self.table
+        with table.changed:
+            self.change = change
+            table.changed.notify_all()
+            table.changed.wait_for(lambda: self.change is None or table.stopped is not None)
+            self.change = None
+            if table.stopped is not None:
+                raise table.stopped
+
+    def at_rest(self) -> bool:
+        """Whether the fit has ended, or waits."""
+        return self.ended or self.asks is not None or self.change is not None
 
     def bytes_read(self) -> int:
         """Nothing of its own: the exchange behind all seats counts."""
@@ -94,6 +110,16 @@ class Lockstep:
         self._exchange, self._count, self._at_once, self._table = exchange, count, at_once, _Table()
         self._announce_to = announce or (lambda k, event: exchange.listener(event))
         self.exchanges = [replace(exchange, rows=k) for k in range(count)] if count > 1 else [exchange]
+        self._seats: dict[int, _Seat[Any]] = {}
+
+    @property
+    def together(self) -> bool:
+        """Whether all fits go side by side, and are more than one."""
+        return 1 < self._count <= self._at_once
+
+    def meet(self, fit: int, change: Callable[[], None]) -> None:
+        """Have a change made for a fit while none of those beside it is at work."""
+        self._seats[fit].meet(change)
 
     def run(self, works: Sequence[Callable[[], T]]) -> list[T]:
         """Do one piece of work a fit; return when all have ended. One alone needs no thread.
@@ -111,6 +137,7 @@ class Lockstep:
         seats: list[_Seat[T]] = [_Seat(self._table, k) for k in range(first, first + len(works))]
         for seat in seats:
             self.exchanges[seat.fit].runtime, self.exchanges[seat.fit].listener = seat, seat.events.append
+            self._seats[seat.fit] = seat
         with ThreadPoolExecutor(len(works)) as pool:
             try:
                 for seat, work in zip(seats, works, strict=True):
@@ -125,7 +152,15 @@ class Lockstep:
     def _meet(self, seats: Sequence[_Seat[T]]) -> None:
         """Wait until every fit has asked or ended; have everything answered by one exchange."""
         with self._table.changed:
-            self._table.changed.wait_for(lambda: all(seat.ended or seat.asks is not None for seat in seats))
+            self._table.changed.wait_for(lambda: all(seat.at_rest() for seat in seats))
+            if self._table.stopped is None and any(seat.change is not None for seat in seats):
+                for seat in seats:
+                    if seat.change is not None:
+                        seat.change()
+                for seat in seats:
+                    seat.change = None
+                self._table.changed.notify_all()
+                return
         failure = next((seat.failure for seat in seats if seat.failure is not None), None)
         if failure is not None:
             self._stop(failure)

@@ -26,6 +26,13 @@ STATISTICS = "complete float64 statistics, rounding bound below tol/10"
 CONFINED = "float64 sums over all rows of the columns that may be nonzero"
 
 
+class Sharing(Protocol):
+    """One strong set of several fits; see ``shared.py``."""
+
+    def admit(self, wanted: Ints, have: int) -> Ints:
+        """Admit columns, and return all behind the first ``have`` that anybody has admitted until now."""
+
+
 @dataclass(frozen=True, slots=True)
 class Task:
     """A path to fit: the problem, and the data behind an exchange."""
@@ -42,6 +49,7 @@ class Task:
     by_columns: bool
     tol: float
     gram: Floats | None = None  # (1/W) X' w X of ``keep``, centred, where fits of several responses share it
+    shared: Sharing | None = None  # the strong set, where fits that go side by side have one
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from distlasso.coordinator.problem import Certified, Problem, Task
+from distlasso.coordinator.shared import admit
 from distlasso.penalties import AtLambda
 
 Floats = NDArray[np.float64]
@@ -102,7 +103,7 @@ def _outside(task: Task, problem: Problem) -> NDArray[np.bool_]:
 def _admit(task: Task, problem: Problem, columns: NDArray[np.bool_]) -> None:
     new = np.flatnonzero(columns & _outside(task, problem))
     if new.size:
-        problem.admit(new)
+        admit(task, problem, new)
 
 
 def _begin(task: Task, problem: Problem, at: AtLambda, start: Solution) -> None:

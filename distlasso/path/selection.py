@@ -19,9 +19,9 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from distlasso.coordinator.exchange import Exchange
 from distlasso.coordinator.lockstep import Lockstep
 from distlasso.coordinator.problem import Task
+from distlasso.coordinator.shared import Share, Shared
 from distlasso.coordinator.space import Space
 from distlasso.data.blocks import symmetric
 from distlasso.data.dataset import Dataset
@@ -316,11 +316,13 @@ class _Run:
         data, count = self._data, len(self._options) * self._fits
         lockstep = Lockstep(data.exchange, count, at_once=at_once(data.dataset.shape),
                             announce=Together(data.options.listener, count * len(self._schedules)).announce)  # fmt: skip
-        courses = []
+        tasks = []
         for k, (options, fit) in enumerate(itertools.product(self._options, range(self._fits))):
             exchange = lockstep.exchanges[k]
             exchange.rows = fit
-            courses.append(self._course(options, spaces[fit], fit, exchange, grams[fit]))
+            tasks.append(replace(data, options=options).task(spaces[fit], data.rows[fit], exchange))
+        tasks = self._share_columns(tasks, lockstep)
+        courses = [self._course(task, k % self._fits, grams[k % self._fits]) for k, task in enumerate(tasks)]
         tops = lockstep.run([course.begin for course in courses])
         lambdas = [grids(options.grid, tops[r * self._fits], courses[0].task) for r, options in enumerate(self._options)]
         if tops[0][0] is None:
@@ -329,9 +331,20 @@ class _Run:
         done = lockstep.run(works)
         return [done[r * self._fits : (r + 1) * self._fits] for r in range(len(self._options))], lambdas
 
-    def _course(self, options: Options, space: Space, fit: int, exchange: Exchange, gram: Floats | None) -> Course:
-        data = replace(self._data, options=options)
-        task: Task = data.task(space, data.rows[fit], exchange)
+    def _share_columns(self, tasks: list[Task], lockstep: Lockstep) -> list[Task]:
+        """One strong set for all fits that the same columns may enter, where rounds go over it."""
+        first = tasks[0]
+        alike = all(np.array_equal(task.keep, first.keep) and np.array_equal(task.free, first.free) for task in tasks)
+        by_rounds = self._data.options.by_rounds and (self._data.form.kind != "residual" or self._data.options.solver == "admm")
+        if not (alike and by_rounds and lockstep.together):
+            return tasks
+        shared = Shared(first.free)
+        for task in tasks:
+            task.exchange.kept = 0
+        return [replace(task, shared=Share(shared, partial(lockstep.meet, k))) for k, task in enumerate(tasks)]
+
+    def _course(self, task: Task, fit: int, gram: Floats | None) -> Course:
+        data = self._data
         if gram is not None:
             task = replace(task, gram=np.ascontiguousarray(gram[np.ix_(task.keep, task.keep)]))
         total = row_weights(data.dataset)[1] * (1.0 if fit == 0 else float(data.rows[0].weight[data.rows[fit].weight > 0].sum()))

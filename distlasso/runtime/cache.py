@@ -61,46 +61,49 @@ class TileCache:
 
 @final
 class StrongColumns:
-    """The columns that rounds ask about, of each bundle and for each fit, gathered once and extended as more are admitted.
+    """The columns that rounds ask about, of each bundle, gathered once and extended as more are admitted.
+
+    They are held in places: each fit has one of its own, or shares one with others whose columns begin alike.
 
     Beside them, the last thing that a query has worked out from them, such as a factorisation.
     """
 
     def __init__(self) -> None:
-        self._held: dict[tuple[int, int], tuple[Ints, Any]] = {}  # by fit and bundle
+        self._held: dict[tuple[int, int], tuple[Ints, Any]] = {}  # by place and bundle
         self._worked: dict[tuple[int, int], tuple[Hashable, Any]] = {}
 
-    def nbytes(self, fit: int) -> int:
-        """Bytes of all columns that are held for a fit."""
-        return sum(as_block(matrix).nbytes for (own, _), (_, matrix) in self._held.items() if own == fit)
+    def nbytes(self, place: int) -> int:
+        """Bytes of all columns that are held in a place."""
+        return sum(as_block(matrix).nbytes for (own, _), (_, matrix) in self._held.items() if own == place)
 
-    def lacking(self, fit: int, bundle: int, columns: Ints) -> Ints | None:
+    def lacking(self, place: int, bundle: int, columns: Ints) -> Ints | None:
         """What must be gathered before ``add``, ascending; None if all is held."""
-        held = self._held.get((fit, bundle))
-        if held is not None and np.array_equal(held[0], columns):
+        held = self._held.get((place, bundle))
+        if held is not None and np.array_equal(held[0][: columns.size], columns):
             return None
-        return np.sort(columns[self._kept(fit, bundle, columns) :])
+        return np.sort(columns[self._kept(place, bundle, columns) :])
 
-    def add(self, fit: int, bundle: int, columns: Ints, gathered: Any) -> None:
+    def add(self, place: int, bundle: int, columns: Ints, gathered: Any) -> None:
         """Hold columns in the order given; ``gathered`` are those that were lacking."""
-        kept = self._kept(fit, bundle, columns)
+        kept = self._kept(place, bundle, columns)
         order = np.argsort(columns[kept:])
-        old = self._held[fit, bundle][1] if kept else None
-        self._held[fit, bundle] = (columns, _beside(old, gathered[:, np.argsort(order)]))
+        old = self._held[place, bundle][1] if kept else None
+        self._held[place, bundle] = (columns, _beside(old, gathered[:, np.argsort(order)]))
 
-    def block(self, fit: int, bundle: int) -> Block:
-        """The columns of a bundle that a fit asked for last."""
-        return as_block(self._held[fit, bundle][1])
+    def block(self, place: int, bundle: int, columns: Ints) -> Block:
+        """Columns of a bundle that are held: all of them, or the first few, laid out as if there were no more."""
+        held, matrix = self._held[place, bundle]
+        return as_block(matrix if held.size == columns.size else _beside(None, matrix[:, : columns.size]))
 
-    def recall(self, fit: int, bundle: int) -> Recall:
-        """Look up what was worked out of the columns of a bundle under a key; one thing is kept for each bundle and fit."""
-        place, columns = (fit, bundle), self._held[fit, bundle][0]
+    def recall(self, fit: int, bundle: int, columns: Ints) -> Recall:
+        """Look up what a fit has worked out of columns of a bundle under a key; one thing is kept for each bundle and fit."""
+        own = (fit, bundle)
 
         def look_up(key: Hashable, work: Callable[[], Any]) -> Any:
-            worked, whole = self._worked.get(place), (columns.tobytes(), key)
+            worked, whole = self._worked.get(own), (columns.tobytes(), key)
             if worked is None or worked[0] != whole:
-                self._worked.pop(place, None)
-                worked = self._worked[place] = (whole, work())
+                self._worked.pop(own, None)
+                worked = self._worked[own] = (whole, work())
             return worked[1]
 
         return look_up
@@ -110,9 +113,9 @@ class StrongColumns:
         self._held.clear()
         self._worked.clear()
 
-    def _kept(self, fit: int, bundle: int, columns: Ints) -> int:
+    def _kept(self, place: int, bundle: int, columns: Ints) -> int:
         """How many of the first columns are held already; what does not begin like them is of no use."""
-        held = self._held.get((fit, bundle))
+        held = self._held.get((place, bundle))
         if held is None or not np.array_equal(held[0], columns[: held[0].size]):
             return 0
         return int(held[0].size)

@@ -164,30 +164,35 @@ def _sweep(part: Part, asks: Sequence[Ask]) -> list[list[object]]:
 def _look(part: Part, ask: Ask, kept: StrongColumns) -> list[object]:
     """Answer a request about columns that are kept, as one tile with all rows."""
     request, bounds = ask.request, part.dataset.row_bounds - part.first_row
-    block = kept.block(ask.rows, part.bundle.index)
+    assert request.columns is not None
+    block = kept.block(ask.place, part.bundle.index, request.columns)
     if request.imputation is not None:
         block = block.imputed(request.imputation)
     rows = part.spaces[ask.rows].slice(int(bounds[part.bundle.r0]), int(bounds[part.bundle.r1]), ask.derivative)
     told = None if request.told is None else request.told[part.bundle.index - request.first]
-    own = Own(told, kept.recall(ask.rows, part.bundle.index))
+    own = Own(told, kept.recall(ask.rows, part.bundle.index, request.columns))
     return answer(whole(block, request, own), rows, request)
 
 
 def _gather_lacking(part: Part, asks: Sequence[Ask], kept: StrongColumns) -> None:
     """Gather what requests name and nobody asked for before; what several lack is gathered once."""
-    lacking = {}
+    lacking: dict[int, tuple[Ints, Ints]] = {}
+    widest: dict[int, Ints] = {}
     for ask in asks:
         assert ask.request.columns is not None
-        missing = kept.lacking(ask.rows, part.bundle.index, ask.request.columns)
+        if ask.place not in widest or ask.request.columns.size > widest[ask.place].size:
+            widest[ask.place] = ask.request.columns
+    for place, columns in widest.items():
+        missing = kept.lacking(place, part.bundle.index, columns)
         if missing is not None:
-            lacking[ask.rows] = (ask.request.columns, missing)
+            lacking[place] = (columns, missing)
     if not lacking:
         return
     union = np.unique(np.concatenate([missing for _, missing in lacking.values()]))
     ((found,),) = _sweep(part, [Ask(Request((Gather(union),)))])
-    for rows, (columns, missing) in lacking.items():
+    for place, (columns, missing) in lacking.items():
         gathered: Any = found
-        kept.add(rows, part.bundle.index, columns, gathered[:, np.searchsorted(union, missing)])
+        kept.add(place, part.bundle.index, columns, gathered[:, np.searchsorted(union, missing)])
 
 
 def merge_all(asks: Sequence[Ask], axis: int) -> Callable[[list[list[object]], list[list[object]]], list[list[object]]]:
@@ -248,7 +253,7 @@ class Local:
                         add(bundle, future.result())
         kept = self._kept
         self._bytes += self._dataset.nbytes if kept is None or any(ask.request.columns is None for ask in asks) else 0
-        self._bytes += sum(kept.nbytes(ask.rows) for ask in asks if kept is not None and ask.request.columns is not None)
+        self._bytes += sum(kept.nbytes(ask.place) for ask in asks if kept is not None and ask.request.columns is not None)
         return tree.result()
 
     def bytes_read(self) -> int:
