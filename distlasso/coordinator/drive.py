@@ -89,7 +89,7 @@ def _fit_all(
         problem.admit(np.flatnonzero(~admitted))  # ridge leaves nobody at zero
         admitted[:] = True
     path = [AtLambda(task.penalty, float(lam)) for lam in lambdas]
-    state, command = active_set.begin(lambdas, task.tol, admitted, strength, lam_max, problem.most)
+    state, command = active_set.begin(lambdas, task.tol, admitted, strength, lam_max, problem.most, lavish=problem.lavish)
     while isinstance(command, active_set.Solve):
         if command.admit.size:
             problem.admit(command.admit)

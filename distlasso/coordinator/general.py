@@ -24,6 +24,7 @@ from distlasso.errors import InputError
 from distlasso.losses import null_intercept
 from distlasso.penalties import AtLambda
 from distlasso.queries import LookPartial
+from distlasso.solvers.abreast import SPAN, approach
 from distlasso.solvers.lanes import LANES, follow, side_by_side
 from distlasso.solvers.newton import Newton
 from distlasso.solvers.proximal_newton import ProximalNewton
@@ -109,15 +110,24 @@ class SideBySide:
         """Solve a batch; a lambda without a start of its own follows its predecessors."""
         b, intercept, columns = b.copy(), intercept.copy(), self._held.columns
         own = [bool(k) and not np.array_equal(b[:, k], b[:, 0]) for k in range(len(batch))]
-        for first in range(0, len(batch), LANES):
-            lanes = range(first, min(first + LANES, len(batch)))
-            for k in lanes:
+        held = self._held.strong
+        at_once = SPAN if held.is_sparse else LANES
+        for first in range(0, len(batch), at_once):
+            models = range(first, min(first + at_once, len(batch)))
+            for k in models:
                 if first and not own[k]:
                     b[:, k], intercept[k] = _ahead(batch, b, intercept, k, first)
-            jobs = [partial(solve_reweighted, self._held.strong, batch[k].take(columns), b[:, k], float(intercept[k]),
-                            target=target, newton=self._newtons[k - first], names=columns) for k in lanes]  # fmt: skip
-            for k, (found, level) in zip(lanes, side_by_side(jobs), strict=True):
-                b[:, k], intercept[k] = found, level
+            left = list(models)
+            if held.is_sparse:
+                penalties = [batch[k].take(columns) for k in models]
+                b[:, models], intercept[models], arrived = approach(held, penalties, b[:, models], intercept[models], target)
+                left = [k for k, there in zip(models, arrived, strict=True) if not there]
+            for at in range(0, len(left), LANES):
+                lanes = left[at : at + LANES]
+                jobs = [partial(solve_reweighted, held, batch[k].take(columns), b[:, k], float(intercept[k]), target=target,
+                                newton=self._newtons[lane], names=columns) for lane, k in enumerate(lanes)]  # fmt: skip
+                for k, (found, level) in zip(lanes, side_by_side(jobs), strict=True):
+                    b[:, k], intercept[k] = found, level
         return b, intercept
 
 
@@ -134,10 +144,10 @@ def _ahead(batch: Sequence[AtLambda], b: Floats, intercept: Floats, k: int, solv
 class General:
     """A convex loss with a penalty."""
 
-    def __init__(self, task: Task, evaluation: Evaluation, solver: Restricted, most: int = BATCH) -> None:
+    def __init__(self, task: Task, evaluation: Evaluation, solver: Restricted, most: int = BATCH, *, lavish: bool = False) -> None:
         self._task, self._evaluation, self._solver = task, evaluation, solver
         self.certificate = SWEPT
-        self.most = most
+        self.most, self.lavish = most, lavish
         self._share, self._worst = 0.5, 0.0  # of tol that the solver is asked for; gap of the last batch's first lambda
         self._proposals: dict[AtLambda, tuple[Floats, float]] = {}
         self._batch: tuple[Floats, Floats] = (np.empty((0, 0)), np.empty(0))

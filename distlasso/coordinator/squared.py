@@ -22,7 +22,9 @@ from distlasso.coordinator.problem import CONFINED, STATISTICS, SWEPT, Certified
 from distlasso.coordinator.space import Space
 from distlasso.penalties import AtLambda
 from distlasso.queries import Gather, Gradient, GradientPartial, Models, Square
-from distlasso.solvers.block_coordinate import solve
+from distlasso.solvers.abreast import SPAN, approach
+from distlasso.solvers.block_coordinate import is_small, solve
+from distlasso.solvers.columns import Columns, LossRows
 from distlasso.solvers.lanes import LANES, follow, side_by_side
 from distlasso.solvers.newton import Newton
 from distlasso.solvers.quadratic import DenseForm, GramForm, Quadratic, SparseForm
@@ -55,7 +57,8 @@ class Squared:
         self._strong: Strong | None = None
         self._batch = np.empty((0, 0))
         self.certificate = ""
-        self.most = MAX_BATCH
+        self.lavish = task.sparse and form == "residual"
+        self.most = SPAN if self.lavish else MAX_BATCH
 
     @property
     def d0(self) -> float:
@@ -112,16 +115,35 @@ class Squared:
         target = task.tol * self.d0 * 0.5 * 0.1**sharpness
         solutions = np.empty((strong.columns.size, len(batch)))
         form = strong.form.restrict(np.arange(strong.columns.size))
-        forms = [form, *(form.twin() for _ in range(LANES - 1))]
-        for first in range(0, len(batch), LANES):
-            lanes = range(first, min(first + LANES, len(batch)))
-            jobs = [partial(solve, forms[k - first], batch[k].take(strong.columns),
-                            _start(strong, batch, solutions, k, first), target=target,
-                            newton=strong.newtons[k - first], names=strong.columns, polish=True) for k in lanes]  # fmt: skip
-            for k, solved in zip(lanes, side_by_side(jobs), strict=True):
-                solutions[:, k] = solved.b
+        forms, held = [form, *(form.twin() for _ in range(LANES - 1))], self._abreast()
+        at_once = LANES if held is None else SPAN
+        for first in range(0, len(batch), at_once):
+            models = range(first, min(first + at_once, len(batch)))
+            for k in models:
+                solutions[:, k] = _start(strong, batch, solutions, k, first)
+            left = list(models)
+            if held is not None:
+                penalties = [batch[k].take(strong.columns) for k in models]
+                level = np.zeros(len(models))
+                solutions[:, models], _, arrived = approach(held, penalties, solutions[:, models], level, target)
+                left = [k for k, there in zip(models, arrived, strict=True) if not there or is_small(solutions[:, k])]
+            for at in range(0, len(left), LANES):
+                lanes = left[at : at + LANES]
+                jobs = [partial(solve, forms[lane], batch[k].take(strong.columns), solutions[:, k], target=target,
+                                newton=strong.newtons[lane], names=strong.columns, polish=True)
+                        for lane, k in enumerate(lanes)]  # fmt: skip
+                for k, solved in zip(lanes, side_by_side(jobs), strict=True):
+                    solutions[:, k] = solved.b
         strong.proposals = {at: solutions[:, k] for k, at in enumerate(batch)}
         self._batch = solutions
+
+    def _abreast(self) -> Columns | None:
+        """The strong columns for descent on several lambdas at once, where they are sparse and have no Gram."""
+        form, task = self._held().form, self._task
+        if not isinstance(form, SparseForm) or form.has_gram:
+            return None
+        y = task.y - task.space.y_centre
+        return Columns(form.X, form.centre, None, LossRows(task.exchange.loss, y, task.weight, None, task.space.intercept))
 
     def certify(self, batch: Sequence[AtLambda]) -> Certified:
         """Gaps of the batch: from complete statistics where their rounding bound allows, else from a fresh pass."""

@@ -236,9 +236,9 @@ class SparseForm:
         gram: Floats | None = None,
     ) -> None:  # fmt: skip
         """``weight`` sums to one; ``y`` is free of offset and, where there is an intercept, of its mean."""
-        self._X = X
+        self.X, self.centre = X, centre
         self._parts = (X.data, X.indices, X.indptr.astype(np.int64))
-        self._centre, self._h, self._w, self._y = centre, curvature, weight, y
+        self._h, self._w, self._y = curvature, weight, y
         self._d, self._drift = weight * y, np.zeros(1)
         self._inverse = np.divide(1.0, weight, out=np.zeros_like(weight), where=weight > 0)
         self._gram = gram
@@ -247,9 +247,14 @@ class SparseForm:
     def curvature(self) -> Floats:
         return self._h
 
+    @property
+    def has_gram(self) -> bool:
+        """Whether products of the columns are held."""
+        return self._gram is not None
+
     def extend(self, X: sp.csc_array, centre: Floats, curvature: Floats) -> SparseForm:
         """Put more columns behind those held; centre and curvature are given for all."""
-        both = sp.csc_array(sp.hstack([self._X, X], format="csc"))
+        both = sp.csc_array(sp.hstack([self.X, X], format="csc"))
         gram = self._grow(X, centre, both.nnz)
         return SparseForm(both, centre, curvature, self._w, self._y, gram)
 
@@ -262,7 +267,7 @@ class SparseForm:
             return None
         gram = np.empty((size, size))
         weighted = sp.csc_array(X.multiply(self._w[:, None]))
-        cross = (self._X.T @ weighted).toarray() - np.outer(centre[:old], centre[old:])
+        cross = (self.X.T @ weighted).toarray() - np.outer(centre[:old], centre[old:])
         gram[:old, :old] = 0.0 if self._gram is None else self._gram
         gram[:old, old:], gram[old:, :old] = cross, cross.T
         gram[old:, old:] = (X.T @ weighted).toarray() - np.outer(centre[old:], centre[old:])
@@ -278,7 +283,7 @@ class SparseForm:
 
     def descend(self, penalty: Bounds4, b: Floats, epochs: int) -> None:
         descent.descend_sparse(
-            *self._parts, self._centre, self._h, *penalty, self._w, b, self._d, self._drift, epochs
+            *self._parts, self.centre, self._h, *penalty, self._w, b, self._d, self._drift, epochs
         )
 
     def shift(self, change: Floats) -> None:
@@ -295,7 +300,7 @@ class SparseForm:
 
     def apply(self, columns: Ints, v: Floats) -> Floats:
         out, rows = np.empty(columns.size), np.empty_like(self._y)
-        descent.apply_sparse(*self._parts, self._centre, self._w, columns, v, rows, out)
+        descent.apply_sparse(*self._parts, self.centre, self._w, columns, v, rows, out)
         return out
 
     @property
@@ -303,29 +308,29 @@ class SparseForm:
         return False
 
     def products(self, left: Ints, right: Ints) -> NDArray[np.float32]:
-        product = (self._X[:, left].T @ self._X[:, right].multiply(self._w[:, None])).toarray()
-        return np.asarray(product - np.outer(self._centre[left], self._centre[right]), dtype=np.float32)
+        product = (self.X[:, left].T @ self.X[:, right].multiply(self._w[:, None])).toarray()
+        return np.asarray(product - np.outer(self.centre[left], self.centre[right]), dtype=np.float32)
 
     def gram(self, columns: Ints) -> NDArray[np.float32]:
         if self._gram is not None:
             return np.asfortranarray(self._gram[np.ix_(columns, columns)], dtype=np.float32)
-        rows = sp.csr_array(self._X[:, columns])
+        rows = sp.csr_array(self.X[:, columns])
         rows.sort_indices()
         size, indptr = columns.size, rows.indptr.astype(np.int64)
         wide, narrow = np.zeros((size, size)), np.empty((size, size), dtype=np.float32)
-        sparse.lower_square_csr(rows.data, rows.indices, indptr, self._w, self._centre[columns], wide, narrow)
+        sparse.lower_square_csr(rows.data, rows.indices, indptr, self._w, self.centre[columns], wide, narrow)
         return narrow.T
 
     def restrict(self, work: Ints) -> GramForm | SparseForm:
-        X = self._X[:, work]
+        X = self.X[:, work]
         if self._gram is not None and work.size**2 <= _SPARSE_ADVANTAGE * X.nnz:
             u, _ = self.move(np.zeros_like(self._h))
             yy = float(self._w @ (self._y * self._y))
             return GramForm(np.ascontiguousarray(self._gram[np.ix_(work, work)]), u[work], yy)
-        return SparseForm(sp.csc_array(X), self._centre[work], self._h[work], self._w, self._y)
+        return SparseForm(sp.csc_array(X), self.centre[work], self._h[work], self._w, self._y)
 
     def twin(self) -> SparseForm:
-        return SparseForm(self._X, self._centre, self._h, self._w, self._y, self._gram)
+        return SparseForm(self.X, self.centre, self._h, self._w, self._y, self._gram)
 
     def _settle(self) -> None:
         """Put the drift into the rows."""
@@ -336,9 +341,9 @@ class SparseForm:
     def _eta(self, b: Floats) -> Floats:
         eta = np.zeros_like(self._y)
         descent.combine_sparse(*self._parts, b, eta)
-        return eta - float(self._centre @ b)
+        return eta - float(self.centre @ b)
 
     def _correlate(self, d: Floats) -> Floats:
         out = np.empty(self._h.size)
         descent.correlate_sparse(*self._parts, d, out)
-        return out - self._centre * float(d.sum())
+        return out - self.centre * float(d.sum())
