@@ -25,7 +25,7 @@ from distlasso.losses import null_intercept
 from distlasso.penalties import AtLambda
 from distlasso.queries import LookPartial
 from distlasso.solvers.abreast import SPAN, approach
-from distlasso.solvers.lanes import LANES, follow, side_by_side
+from distlasso.solvers.lanes import LANES, Trail, follow, side_by_side
 from distlasso.solvers.newton import Newton
 from distlasso.solvers.proximal_newton import ProximalNewton
 from distlasso.solvers.reweighted import solve_reweighted
@@ -151,7 +151,8 @@ class General:
         self._share, self._worst = 0.5, 0.0  # of tol that the solver is asked for; gap of the last batch's first lambda
         self._proposals: dict[AtLambda, tuple[Floats, float]] = {}
         self._batch: tuple[Floats, Floats] = (np.empty((0, 0)), np.empty(0))
-        self._b, self._intercept = np.zeros(task.free.size), 0.0
+        self._trail, self._intercept = Trail(np.zeros(task.free.size)), 0.0  # of accepted solutions
+        self._asked: list[AtLambda] = []
         self._own = task.penalty.at(1.0).take(task.free)
         largest = 0.0 if task.offset is None else float(np.max(np.abs(task.offset)))
         self._unpenalised = Unpenalised(evaluation.look, self._own, task.space.intercept, largest)
@@ -174,7 +175,7 @@ class General:
 
     def null_gradient(self) -> Floats:
         """Gradient at the model of offset, intercept and unpenalised columns."""
-        _, slope, _ = self._evaluation.sweep(self._b[:, None], np.array([self._intercept]))
+        _, slope, _ = self._evaluation.sweep(self._trail.b[:, None], np.array([self._intercept]))
         u = np.zeros(slope.shape[0])
         u[self._task.keep] = slope[self._task.keep, 0]
         return u
@@ -183,7 +184,7 @@ class General:
         """Put columns behind the strong set."""
         self._evaluation.admit(columns)
         self._solver.admit(columns)
-        self._b = np.concatenate([self._b, np.zeros(columns.size)])
+        self._trail.extend(columns.size)
         new = np.zeros(columns.size)
         self._proposals = {at: (np.concatenate([b, new]), level) for at, (b, level) in self._proposals.items()}
 
@@ -198,8 +199,9 @@ class General:
             # to the solver: it is learnt from the certificate, once.
             self._share = max(self._share * min(0.01, 0.1 * self._task.tol / self._worst), _LEAST / self._task.tol)
         target = self._task.tol * self.d0 * self._share
-        here = (self._b, self._intercept)
-        starts = [self._proposals.get(at, here) for at in batch]
+        ahead = self._trail.ahead if self.lavish else lambda at: self._trail.b
+        starts = [self._proposals.get(at) or (ahead(at), self._intercept) for at in batch]
+        self._asked = list(batch)
         b = np.stack([start for start, _ in starts], axis=1)
         self._batch = self._solver.solve(batch, b, np.array([level for _, level in starts]), target)
 
@@ -256,7 +258,9 @@ class General:
     def accept(self, certified: Certified, count: int) -> None:
         """Start from the last of the accepted solutions next time."""
         if count:
-            self._b, self._intercept = certified.b[:, count - 1].copy(), float(certified.intercept[count - 1])
+            self._intercept = float(certified.intercept[count - 1])
+        for k in range(count):
+            self._trail.add(self._asked[k], certified.b[:, k])
 
     def _look_at(self, batch: Sequence[AtLambda], b: Floats, intercept: Floats) -> tuple[Floats, Floats, Floats]:
         """Loss, slope and slope in the intercept; other columns are swept only if they could come in."""
@@ -294,7 +298,7 @@ class General:
         """Fit offset and intercept, then the unpenalised columns too; return intercept and loss of the former."""
         task = self._task
         level = null_intercept(task.exchange.loss, task.y, task.weight, task.offset) if task.space.intercept else 0.0
-        b, intercept = self._unpenalised.refit(self._b[:, None], np.array([level]), 0, _EXACT)
+        b, intercept = self._unpenalised.refit(self._trail.b[:, None], np.array([level]), 0, _EXACT)
         found = self._evaluation.look(b, intercept)
         null, before = (float(intercept[0]), float(found.value[0])), self._spread(found.information[0])
         if not null[1] < _HUGE:
@@ -310,5 +314,5 @@ class General:
                     "the unpenalised part of the model has no finite optimum: its columns separate the classes, or leave some "
                     "rows without an event; penalise them"
                 )
-        self._b, self._intercept = b[:, 0], float(intercept[0])
+        self._trail, self._intercept = Trail(b[:, 0]), float(intercept[0])
         return null

@@ -26,6 +26,7 @@ Ints = NDArray[np.int64]
 _SPARSE_ADVANTAGE = 8
 _DENSE_ADVANTAGE = 1
 _GRAM_LIMIT = 6144
+_PIECE = 128  # columns that are scaled at once: they stay in cache until they are multiplied
 
 
 class Quadratic(Protocol):
@@ -64,7 +65,7 @@ class Quadratic(Protocol):
         """Upper triangle (at least) of the Hessian of some columns in float32, Fortran-ordered, to be overwritten."""
 
     def restrict(self, work: Ints) -> Quadratic:
-        """The problem on some of the columns, all other coefficients being 0."""
+        """The problem on some of the columns, all other coefficients being 0; valid until the next is asked for."""
 
     def twin(self) -> Quadratic:
         """The same problem with a state of its own, sharing what does not change."""
@@ -144,6 +145,7 @@ class DenseForm:
     ) -> None:  # fmt: skip
         """``weight`` sums to one; ``y`` is free of offset and, where there is an intercept, of its mean."""
         self._X, self._centre, self._h, self._w, self._y = X, centre, curvature, weight, y
+        self._room, self._work = X.T, np.empty((0, y.size), dtype=X.dtype)
         self._imputation = imputation
         self._code, self._lift = in_registers(imputation, X.dtype, centre)
         self._d = weight * y
@@ -157,16 +159,16 @@ class DenseForm:
         self, X: NDArray[np.generic], centre: Floats, curvature: Floats, imputation: Imputation | None
     ) -> DenseForm:
         """Put more columns behind those held; centre, curvature and imputation are given for all."""
-        both = np.asfortranarray(np.concatenate([self._X, X], axis=1))
-        return DenseForm(both, centre, curvature, self._w, self._y, imputation)
+        held, size = self._h.size, centre.size
+        room = _reserve(self._room, held, size)
+        room[held:size] = X.T
+        form = DenseForm(room[:size].T, centre, curvature, self._w, self._y, imputation)
+        form._room = room
+        return form
 
     def residual(self, b: Floats) -> Floats:
         """y - X b, computed afresh."""
-        active = np.flatnonzero(b)
-        eta = np.zeros_like(self._y)
-        centre, lift = self._centre[active], self._lift[active]
-        descent.combine_dense(self._X[:, active], centre, self._code, lift, b[active], eta)
-        return self._y - eta
+        return self._y - self._eta(b)
 
     def move(self, b: Floats) -> tuple[Floats, float]:
         self._d = self._w * self.residual(b)
@@ -195,23 +197,32 @@ class DenseForm:
         return True
 
     def products(self, left: Ints, right: Ints) -> NDArray[np.float32]:
-        return self._scaled(left).T @ self._scaled(right)
+        own, out = self._scaled(right), np.empty((left.size, right.size), dtype=np.float32)
+        scratch = np.empty((self._y.size, min(_PIECE, left.size)), dtype=np.float32, order="F")
+        for start in range(0, left.size, _PIECE):
+            part = left[start : start + _PIECE]
+            out[start : start + part.size] = self._scaled(part, scratch[:, : part.size]).T @ own
+        return out
 
     def gram(self, columns: Ints) -> NDArray[np.float32]:
         scaled = self._scaled(columns)
         return np.asfortranarray(scaled.T @ scaled)
 
     def restrict(self, work: Ints) -> DenseForm:
-        X = np.asfortranarray(self._X[:, work])
+        if work.size == self._h.size:
+            return self.twin()
+        self._work = _reserve(self._work, 0, work.size)
+        X = self._work[: work.size]
+        np.take(self._X.T, work, axis=0, out=X, mode="clip")
         imputation = None if self._imputation is None else self._imputation.take(work)
-        return DenseForm(X, self._centre[work], self._h[work], self._w, self._y, imputation)
+        return DenseForm(X.T, self._centre[work], self._h[work], self._w, self._y, imputation)
 
     def twin(self) -> DenseForm:
         return DenseForm(self._X, self._centre, self._h, self._w, self._y, self._imputation)
 
-    def _scaled(self, columns: Ints) -> NDArray[np.float32]:
+    def _scaled(self, columns: Ints, out: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
         """Columns, centred and times the root of the weights, in float32."""
-        scaled = np.empty((self._y.size, columns.size), dtype=np.float32)
+        scaled = np.empty((self._y.size, columns.size), dtype=np.float32, order="F") if out is None else out
         centre, lift = self._centre[columns], self._lift[columns]
         descent.scale_dense(self._X[:, columns], centre, self._code, lift, np.sqrt(self._w), scaled)
         return scaled
@@ -225,6 +236,15 @@ class DenseForm:
         out = np.empty(self._h.size)
         descent.correlate_dense(self._X, self._centre, self._code, self._lift, d, out)
         return out
+
+
+def _reserve(room: NDArray[np.generic], held: int, size: int) -> NDArray[np.generic]:
+    """Room for ``size`` columns behind each other, the first ``held`` kept: fresh memory costs more than a copy."""
+    if room.shape[0] >= size:
+        return room
+    larger = np.empty((max(size, room.shape[0] + room.shape[0] // 2), room.shape[1]), dtype=room.dtype)
+    larger[:held] = room[:held]
+    return larger
 
 
 @final
