@@ -12,11 +12,12 @@ from distlasso.coordinator.blockwise import Blockwise
 from distlasso.coordinator.consensus import LAMBDAS, Consensus
 from distlasso.coordinator.first_order import FirstOrder
 from distlasso.coordinator.form import Form
-from distlasso.coordinator.general import BATCH, General, SideBySide, Together
+from distlasso.coordinator.general import BATCH, General, Together
 from distlasso.coordinator.held import Held
 from distlasso.coordinator.multi_task import MultiTask
 from distlasso.coordinator.problem import Problem, Task
 from distlasso.coordinator.rounds import Rounds
+from distlasso.coordinator.side_by_side import SideBySide
 from distlasso.coordinator.squared import Squared
 from distlasso.solvers.abreast import SPAN
 

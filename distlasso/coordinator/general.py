@@ -9,14 +9,12 @@ residual is inside the domain of its loss, and so is any shorter one. Read next:
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 from typing import Protocol, final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from distlasso.certificate import dual_scale, fenchel_gap
-from distlasso.coordinator.held import Held
 from distlasso.coordinator.problem import CONFINED, SWEPT, Certified, Task
 from distlasso.coordinator.rounds import Rounds
 from distlasso.coordinator.unpenalised import Unpenalised
@@ -24,11 +22,8 @@ from distlasso.errors import InputError
 from distlasso.losses import null_intercept
 from distlasso.penalties import AtLambda
 from distlasso.queries import LookPartial
-from distlasso.solvers.abreast import SPAN, approach
-from distlasso.solvers.lanes import LANES, Trail, follow, side_by_side
-from distlasso.solvers.newton import Newton
+from distlasso.solvers.lanes import Trail
 from distlasso.solvers.proximal_newton import ProximalNewton
-from distlasso.solvers.reweighted import solve_reweighted
 from distlasso.solvers.smooth import Curvature, Point
 
 Floats = NDArray[np.float64]
@@ -93,51 +88,6 @@ class Together:
         columns = self._rounds.columns
         lams, penalties = np.array([at.lam for at in batch]), [at.take(columns) for at in batch]
         return self._solver.solve(self._rounds, lams, penalties, b, intercept, target=target, names=columns)
-
-
-@final
-class SideBySide:
-    """Neighbouring lambdas side by side, on columns that are held."""
-
-    def __init__(self, task: Task, held: Held) -> None:
-        self._held = held
-        self._newtons = [Newton(task.space.sd.size) for _ in range(LANES)]
-
-    def admit(self, columns: Ints) -> None:
-        """Nothing is kept that depends on the strong set."""
-
-    def solve(self, batch: Sequence[AtLambda], b: Floats, intercept: Floats, target: float) -> tuple[Floats, Floats]:
-        """Solve a batch; a lambda without a start of its own follows its predecessors."""
-        b, intercept, columns = b.copy(), intercept.copy(), self._held.columns
-        own = [bool(k) and not np.array_equal(b[:, k], b[:, 0]) for k in range(len(batch))]
-        held = self._held.strong
-        at_once = SPAN if held.is_sparse else LANES
-        for first in range(0, len(batch), at_once):
-            models = range(first, min(first + at_once, len(batch)))
-            for k in models:
-                if first and not own[k]:
-                    b[:, k], intercept[k] = _ahead(batch, b, intercept, k, first)
-            left = list(models)
-            if held.is_sparse:
-                penalties = [batch[k].take(columns) for k in models]
-                b[:, models], intercept[models], arrived = approach(held, penalties, b[:, models], intercept[models], target)
-                left = [k for k, there in zip(models, arrived, strict=True) if not there]
-            for at in range(0, len(left), LANES):
-                lanes = left[at : at + LANES]
-                jobs = [partial(solve_reweighted, held, batch[k].take(columns), b[:, k], float(intercept[k]), target=target,
-                                newton=self._newtons[lane], names=columns) for lane, k in enumerate(lanes)]  # fmt: skip
-                for k, (found, level) in zip(lanes, side_by_side(jobs), strict=True):
-                    b[:, k], intercept[k] = found, level
-        return b, intercept
-
-
-def _ahead(batch: Sequence[AtLambda], b: Floats, intercept: Floats, k: int, solved: int) -> tuple[Floats, float]:
-    """Where problem k starts, the first ``solved`` of the batch being solved."""
-    older, last = batch[solved - 2].lam, batch[solved - 1].lam
-    level = float(intercept[solved - 1])
-    if batch[k].penalty is not batch[solved - 2].penalty or older <= last:
-        return b[:, solved - 1], level
-    return follow(b[:, solved - 2], b[:, solved - 1], (last - batch[k].lam) / (older - last)), level
 
 
 @final

@@ -59,7 +59,7 @@ class Squared:
         self._batch = np.empty((0, 0))
         self.certificate = ""
         self.lavish = task.sparse and form == "residual"
-        self.most = SPAN if self.lavish else MAX_BATCH
+        self.most = MAX_BATCH
 
     @property
     def d0(self) -> float:

@@ -23,15 +23,25 @@ Ints = NDArray[np.int64]
 Indices = NDArray[np.int32]
 
 
-@kernel
-def moments_sparse(data: Floats, indices: Indices, indptr: Ints, w: Floats, first: Floats, second: Floats) -> None:
-    """first_jm += sum_i w_im x_ij, second_jm += sum_i w_im x_ij^2."""
-    for j in range(first.shape[0]):
-        for k in range(indptr[j], indptr[j + 1]):
-            x, row = data[k], w[indices[k]]
-            for m in range(row.size):
-                first[j, m] += x * row[m]
-                second[j, m] += x * x * row[m]
+def _moments(models: int) -> Callable[..., None]:
+    """As ``_descent``."""
+
+    @kernel
+    def moments(data: Floats, indices: Indices, indptr: Ints, w: Floats, first: Floats, second: Floats) -> None:
+        """first_jm = sum_i w_im x_ij, second_jm = sum_i w_im x_ij^2."""
+        mean, square = np.empty(models), np.empty(models)
+        for j in range(first.shape[0]):
+            mean[:] = 0.0
+            square[:] = 0.0
+            for k in range(indptr[j], indptr[j + 1]):
+                x, i = data[k], indices[k]
+                for m in range(models):
+                    mean[m] += x * w[i, m]
+                    square[m] += x * x * w[i, m]
+            for m in range(models):
+                first[j, m], second[j, m] = mean[m], square[m]
+
+    return moments
 
 
 def _descent(models: int) -> Callable[..., None]:
@@ -78,3 +88,4 @@ def _descent(models: int) -> Callable[..., None]:
 
 WIDEST = 4  # models whose slopes and weights fill a line of the cache
 DESCENTS = tuple(_descent(models) for models in range(1, WIDEST + 1))
+MOMENTS = tuple(_moments(models) for models in range(1, WIDEST + 1))

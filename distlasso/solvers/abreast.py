@@ -20,7 +20,7 @@ from distlasso.penalties import Bounds4
 from distlasso.solvers.block_coordinate import near
 from distlasso.solvers.columns import Columns
 from distlasso.solvers.lanes import LANES, side_by_side
-from distlasso.solvers.tangent import Tangent, Touch
+from distlasso.solvers.tangent import Tangent, Touch, column_sums
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -120,7 +120,7 @@ class _Group:
         for halving in range(1, _HALVINGS + 1):
             b, eta = here + length * (tangent.b - here), self._eta + length * ahead
             touch = Touch(self._held.rows, eta)
-            rises = touch.value + _value(penalty, b) > before + 1e-13 * np.abs(before)
+            rises = ~(touch.value + _value(penalty, b) <= before + 1e-13 * np.abs(before))
             if exact or not rises.any():
                 break
             length = np.where(rises, 0.5 * length if halving < _HALVINGS - 1 else 0.0, length)
@@ -130,4 +130,4 @@ class _Group:
 
 def _value(penalty: Bounds4, b: Floats) -> Floats:
     """Penalty of each model."""
-    return np.asarray((penalty.l1 * np.abs(b) + 0.5 * penalty.l2 * b * b).sum(axis=0))
+    return column_sums(penalty.l1 * np.abs(b) + 0.5 * penalty.l2 * b * b)

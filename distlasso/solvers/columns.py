@@ -82,14 +82,14 @@ class Columns:
         """``correlate`` for several models on sparse columns, [S, m]."""
         assert self._parts is not None
         out = np.zeros((self.centre.size, d.shape[1]))
-        sparse.gradient_csc(*self._parts, d, out)
-        return out - np.outer(self.centre, d.sum(axis=0))
+        sparse.gradient_abreast(*self._parts, d, out)
+        return out - np.outer(self.centre, np.ones(len(d)) @ d)
 
     def moments(self, w: Floats) -> tuple[Floats, Floats]:
         """Sums of w_im x_ij and w_im x_ij^2 over the rows, sparse columns, [S, m] each."""
         assert self._parts is not None
-        first, second = np.zeros((2, self.centre.size, w.shape[1]))
-        abreast.moments_sparse(*self._parts, w, first, second)
+        first, second = np.empty((2, self.centre.size, w.shape[1]))
+        abreast.MOMENTS[w.shape[1] - 1](*self._parts, w, first, second)
         return first, second
 
     def parts(self, root: Floats | None = None) -> tuple[Any, Any, Ints]:

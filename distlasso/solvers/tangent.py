@@ -26,6 +26,11 @@ _RIDGE = 1e-12  # on the products of their moves, relative: these become paralle
 _LEAST = 1e-300  # keeps the products regular where nothing moves
 
 
+def column_sums(v: Floats) -> Floats:
+    """Sum over the rows; NumPy's own crawls where rows are many and short."""
+    return np.asarray(np.ones(len(v)) @ v)
+
+
 @final
 class Touch:
     """What a loss says of models where they stand, intercepts eliminated."""
@@ -34,11 +39,11 @@ class Touch:
         """``eta`` are the linear predictors, [n, m]."""
         y, weight = rows.y[:, None], rows.weight[:, None]
         h = weight * rows.loss.curvature(y, eta[:, :1] if rows.loss.quadratic else eta)
-        self.h = np.maximum(h, _FLOOR * h.sum(axis=0) * weight)  # [n, m], or [n, 1] where it is the same for all
-        self.total = self.h.sum(axis=0)
+        self.h = np.maximum(h, _FLOOR * column_sums(h) * weight)  # [n, m], or [n, 1] where it is the same for all
+        self.total = column_sums(self.h)
         self.value = rows.weight @ rows.loss.value(y, eta)  # [m]
         slope = weight * rows.loss.residual(y, eta)
-        self.ahead = slope.sum(axis=0) / self.total if rows.intercept else np.zeros(eta.shape[1])  # of the intercepts
+        self.ahead = column_sums(slope) / self.total if rows.intercept else np.zeros(eta.shape[1])  # of the intercepts
         self.slope = slope - self.h * self.ahead  # [n, m]
 
 
@@ -54,7 +59,7 @@ class Tangent:
         self.b, self._penalty, self._ahead, self._part = b.copy(), penalty, touch.ahead, part
         self._centre, self._h = (np.ascontiguousarray(np.broadcast_to(own, b.shape)) for own in (centre, h))
         self._total, self._drift = np.broadcast_to(touch.total, b.shape[1]).copy(), np.zeros(b.shape[1])
-        self._past: list[tuple[Floats, Floats]] = []
+        self._past: list[tuple[Floats, Floats, Floats]] = []  # b, rows and drift after an epoch
         # Weights that all models share are put into the data, by their root.
         self._shared = part.rows.loss.quadratic
         self._scale = np.sqrt(touch.h) if self._shared else touch.h
@@ -70,33 +75,34 @@ class Tangent:
         abreast.DESCENTS[fall.size - 1](
             *self._parts, self._centre, self._total, self._h, *self._penalty, self.b, self._rows, self._drift, fall
         )
-        self._past.append((self.b.copy(), self._slopes()))
+        self._past.append((self.b.copy(), self._rows[:, : fall.size].copy(), self._drift.copy()))
         return fall
 
     def moved(self, start: Floats) -> tuple[Floats, Floats]:
         """How far intercepts [m] and linear predictors [n, m] have come since ``b`` was ``start``."""
         shift = self._centre - self._part.centre[:, None]
-        level = self._ahead - (shift * (self.b - start)).sum(axis=0)
+        level = self._ahead - column_sums(shift * (self.b - start))
         return level, self._ahead + self._unscaled(self._start - self._slopes())
 
     def _jump(self) -> None:
         """Go where the moves of the last epochs cancel, each model if its objective falls by it."""
-        last, slopes = self._past[-1]
-        moves = np.array([after - before for (before, _), (after, _) in itertools.pairwise(self._past)])
+        last, slopes = self.b, self._slopes()
+        moves = np.array([after - before for (before, *_), (after, *_) in itertools.pairwise(self._past)])
         products = np.einsum("ijm,kjm->mik", moves * self._h, moves)
         size = np.trace(products, axis1=1, axis2=2)[:, None, None]
         regular = products + (_RIDGE * size + _LEAST) * np.eye(_PAST)
         share = np.linalg.solve(regular, np.ones((size.size, _PAST, 1)))[:, :, 0]
         share /= share.sum(axis=1, keepdims=True)
-        far = sum(own * b for own, (b, _) in zip(share.T, self._past[1:], strict=True))
-        there = sum(own * rows for own, (_, rows) in zip(share.T, self._past[1:], strict=True))
+        far, rows, drift = (sum(own * part for own, part in zip(share.T, parts, strict=True))
+                            for parts in zip(*self._past[1:], strict=True))  # fmt: skip
+        there = rows + self._scale * drift
         b = np.where(far * last > 0, np.clip(far, self._penalty.low, self._penalty.high), 0.0)
-        there = there + self._image(far - b)
+        there += self._image(far - b)
         better = self._objective(b, there) < self._objective(last, slopes)
         self.b = np.where(better, b, last)
-        slopes = np.where(better, there, slopes)
-        self._rows[:, : better.size], self._drift = slopes, np.zeros(better.size)
-        self._past = [(self.b.copy(), slopes)]
+        slopes, self._drift = np.where(better, there, slopes), np.zeros(better.size)
+        self._rows[:, : better.size] = slopes
+        self._past = [(self.b.copy(), slopes, self._drift.copy())]
 
     def _slopes(self) -> Floats:
         """Slopes of the rows, [n, m]."""
@@ -106,13 +112,13 @@ class Tangent:
         """What a step takes from the slopes of the rows."""
         moving, out = np.flatnonzero((step != 0).any(axis=1)), np.zeros_like(self._start)
         sparse.eta_csc(*self._parts, moving, step[moving], out)
-        level = (self._centre * step).sum(axis=0)
+        level = column_sums(self._centre * step)
         return np.asarray(out - self._scale * level if self._shared else self._scale * (out - level))
 
     def _objective(self, b: Floats, slopes: Floats) -> Floats:
         l1, l2 = self._penalty.l1, self._penalty.l2
         square = slopes * (slopes if self._shared else self._unscaled(slopes))
-        return np.asarray(0.5 * square.sum(axis=0) + (l1 * np.abs(b) + 0.5 * l2 * b * b).sum(axis=0))
+        return 0.5 * column_sums(square) + column_sums(l1 * np.abs(b) + 0.5 * l2 * b * b)
 
     def _unscaled(self, slopes: Floats) -> Floats:
         return np.asarray(np.divide(slopes, self._scale, out=np.zeros_like(slopes), where=self._scale > 0))
