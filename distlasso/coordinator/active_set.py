@@ -22,6 +22,8 @@ Mask = NDArray[np.bool_]
 
 MAX_BATCH = 32  # right-hand sides of one pass: beyond this, a pass costs more than it saves
 _MARGIN = 0.96  # a column is expected once its predicted strength comes this close to lambda
+_BUDGET = 256  # columns that may always be admitted at once; more than that, only as many as are strong already
+_LAVISH_MARGIN, _LAVISH_GROWTH = 0.8, 4  # the same margin, and multiple of the strong set, where columns cost little
 _STALLS = 2  # sharper inner solves tried before a lambda is reported as not converged
 
 
@@ -59,6 +61,7 @@ class State:
     lambdas: Floats
     tol: float
     most: int  # lambdas of a batch
+    lavish: bool  # whether columns cost little once admitted: too few then costs more than too many
     # changes when columns are admitted
     strong: Mask
     # changes with every batch
@@ -69,8 +72,9 @@ class State:
 
 
 def begin(
-    lambdas: Floats, tol: float, admitted: Mask, strength: Floats, lam_max: float, most: int = MAX_BATCH
-) -> tuple[State, Command]:
+    lambdas: Floats, tol: float, admitted: Mask, strength: Floats, lam_max: float, most: int = MAX_BATCH,
+    *, lavish: bool = False,
+) -> tuple[State, Command]:  # fmt: skip
     """Plan the first batch from the gradient of the null model.
 
     Parameters
@@ -87,8 +91,10 @@ def begin(
         The largest of them.
     most : int
         Lambdas of a batch at most.
+    lavish : bool
+        Whether columns cost little once admitted.
     """
-    state = State(lambdas, tol, most, admitted)
+    state = State(lambdas, tol, most, lavish, admitted)
     return _plan(state, strength[:, None], np.array([max(lam_max, lambdas[0])]))
 
 
@@ -133,24 +139,27 @@ def _plan(
     """Choose the next batch and whom to admit before it is solved."""
     start = state.accepted
     limit = min(start + state.most, state.lambdas.size)
-    budget = max(256, int(state.strong.sum()))
-    stop, expected = limit, _expected(strength, lams, state.lambdas[limit - 1]) & ~state.strong
+    margin, growth = (_LAVISH_MARGIN, _LAVISH_GROWTH) if state.lavish else (_MARGIN, 1)
+    budget = max(_BUDGET, growth * int(state.strong.sum()))
+    stop, expected = limit, _expected(strength, lams, state.lambdas[limit - 1], margin) & ~state.strong
     while stop > start + 1 and stop > keep_stop and int(expected.sum()) > budget:
         stop = start + max(1, (stop - start) * 3 // 4)
-        expected = _expected(strength, lams, state.lambdas[stop - 1]) & ~state.strong
+        expected = _expected(strength, lams, state.lambdas[stop - 1], margin) & ~state.strong
     admit = expected if violators is None else expected | violators
+    if state.lavish and 2 * int((state.strong | admit).sum()) > admit.size:
+        admit = ~state.strong  # a guess that misses a few costs a second solve, and saves less than half of a look
     state = replace(state, strong=state.strong | admit, stop=stop)
     return state, Solve(start, stop, np.flatnonzero(admit), state.sharpness)
 
 
-def _expected(strength: Floats, lams: Floats, target: float) -> Mask:
+def _expected(strength: Floats, lams: Floats, target: float, margin: float) -> Mask:
     """Columns expected to be needed at ``target``, from the last gradient and its trend over the batch."""
     last = strength[:, -1]
     if lams.size == 1 or lams[-1] >= lams[0]:
-        return np.asarray(last >= min(2.0 * target - lams[-1], _MARGIN * target) if target > 0.5 * lams[-1]
+        return np.asarray(last >= min(2.0 * target - lams[-1], margin * target) if target > 0.5 * lams[-1]
                           else last >= 0.25 * target)  # fmt: skip
     back = int(np.searchsorted(-lams, -1.3 * lams[-1]))
     back = min(back, lams.size - 2)
     slope = (last - strength[:, back]) / (lams[back] - lams[-1])
     predicted = last + np.maximum(slope, 0.0) * (lams[-1] - target)
-    return np.asarray(predicted >= _MARGIN * target)
+    return np.asarray(predicted >= margin * target)

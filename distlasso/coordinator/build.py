@@ -12,12 +12,14 @@ from distlasso.coordinator.blockwise import Blockwise
 from distlasso.coordinator.consensus import LAMBDAS, Consensus
 from distlasso.coordinator.first_order import FirstOrder
 from distlasso.coordinator.form import Form
-from distlasso.coordinator.general import BATCH, General, SideBySide, Together
+from distlasso.coordinator.general import BATCH, General, Together
 from distlasso.coordinator.held import Held
 from distlasso.coordinator.multi_task import MultiTask
 from distlasso.coordinator.problem import Problem, Task
 from distlasso.coordinator.rounds import Rounds
+from distlasso.coordinator.side_by_side import SideBySide
 from distlasso.coordinator.squared import Squared
+from distlasso.solvers.abreast import SPAN
 
 
 def build(task: Task, form: Form, solver: str) -> tuple[Problem, str]:
@@ -49,7 +51,8 @@ def _bcd(task: Task, form: Form) -> tuple[Problem, str]:
         return General(task, rounds, Together(task, rounds)), reason
     held = Held(task)
     reason = "proximal Newton on the strong columns, held by the coordinator, neighbouring lambdas side by side"
-    return General(task, held, SideBySide(task, held), MAX_BATCH), reason
+    most = SPAN if task.sparse else MAX_BATCH
+    return General(task, held, SideBySide(task, held), most, lavish=task.sparse), reason
 
 
 def _fista(task: Task, form: Form) -> tuple[Problem, str]:

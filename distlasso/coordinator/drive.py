@@ -94,7 +94,7 @@ def _fit_all(
         admit(task, problem, np.flatnonzero(~admitted))  # ridge leaves nobody at zero
         admitted[:] = True
     path = [AtLambda(task.penalty, float(lam)) for lam in lambdas]
-    state, command = active_set.begin(lambdas, task.tol, admitted, strength, lam_max, problem.most)
+    state, command = active_set.begin(lambdas, task.tol, admitted, strength, lam_max, problem.most, lavish=problem.lavish)
     while isinstance(command, active_set.Solve):
         if command.admit.size or task.shared is not None:
             state = active_set.join(state, admit(task, problem, command.admit))

@@ -9,14 +9,12 @@ residual is inside the domain of its loss, and so is any shorter one. Read next:
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 from typing import Protocol, final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from distlasso.certificate import dual_scale, fenchel_gap
-from distlasso.coordinator.held import Held
 from distlasso.coordinator.problem import CONFINED, SWEPT, Certified, Task
 from distlasso.coordinator.rounds import Rounds
 from distlasso.coordinator.unpenalised import Unpenalised
@@ -24,10 +22,8 @@ from distlasso.errors import InputError
 from distlasso.losses import null_intercept
 from distlasso.penalties import AtLambda
 from distlasso.queries import LookPartial
-from distlasso.solvers.lanes import LANES, follow, side_by_side
-from distlasso.solvers.newton import Newton
+from distlasso.solvers.lanes import Trail
 from distlasso.solvers.proximal_newton import ProximalNewton
-from distlasso.solvers.reweighted import solve_reweighted
 from distlasso.solvers.smooth import Curvature, Point
 
 Floats = NDArray[np.float64]
@@ -95,53 +91,18 @@ class Together:
 
 
 @final
-class SideBySide:
-    """Neighbouring lambdas side by side, on columns that are held."""
-
-    def __init__(self, task: Task, held: Held) -> None:
-        self._held = held
-        self._newtons = [Newton(task.space.sd.size) for _ in range(LANES)]
-
-    def admit(self, columns: Ints) -> None:
-        """Nothing is kept that depends on the strong set."""
-
-    def solve(self, batch: Sequence[AtLambda], b: Floats, intercept: Floats, target: float) -> tuple[Floats, Floats]:
-        """Solve a batch; a lambda without a start of its own follows its predecessors."""
-        b, intercept, columns = b.copy(), intercept.copy(), self._held.columns
-        own = [bool(k) and not np.array_equal(b[:, k], b[:, 0]) for k in range(len(batch))]
-        for first in range(0, len(batch), LANES):
-            lanes = range(first, min(first + LANES, len(batch)))
-            for k in lanes:
-                if first and not own[k]:
-                    b[:, k], intercept[k] = _ahead(batch, b, intercept, k, first)
-            jobs = [partial(solve_reweighted, self._held.strong, batch[k].take(columns), b[:, k], float(intercept[k]),
-                            target=target, newton=self._newtons[k - first], names=columns) for k in lanes]  # fmt: skip
-            for k, (found, level) in zip(lanes, side_by_side(jobs), strict=True):
-                b[:, k], intercept[k] = found, level
-        return b, intercept
-
-
-def _ahead(batch: Sequence[AtLambda], b: Floats, intercept: Floats, k: int, solved: int) -> tuple[Floats, float]:
-    """Where problem k starts, the first ``solved`` of the batch being solved."""
-    older, last = batch[solved - 2].lam, batch[solved - 1].lam
-    level = float(intercept[solved - 1])
-    if batch[k].penalty is not batch[solved - 2].penalty or older <= last:
-        return b[:, solved - 1], level
-    return follow(b[:, solved - 2], b[:, solved - 1], (last - batch[k].lam) / (older - last)), level
-
-
-@final
 class General:
     """A convex loss with a penalty."""
 
-    def __init__(self, task: Task, evaluation: Evaluation, solver: Restricted, most: int = BATCH) -> None:
+    def __init__(self, task: Task, evaluation: Evaluation, solver: Restricted, most: int = BATCH, *, lavish: bool = False) -> None:
         self._task, self._evaluation, self._solver = task, evaluation, solver
         self.certificate = SWEPT
-        self.most = most
+        self.most, self.lavish = most, lavish
         self._share, self._worst = 0.5, 0.0  # of tol that the solver is asked for; gap of the last batch's first lambda
         self._proposals: dict[AtLambda, tuple[Floats, float]] = {}
         self._batch: tuple[Floats, Floats] = (np.empty((0, 0)), np.empty(0))
-        self._b, self._intercept = np.zeros(task.free.size), 0.0
+        self._trail, self._intercept = Trail(np.zeros(task.free.size)), 0.0  # of accepted solutions
+        self._asked: list[AtLambda] = []
         self._own = task.penalty.at(1.0).take(task.free)
         largest = 0.0 if task.offset is None else float(np.max(np.abs(task.offset)))
         self._unpenalised = Unpenalised(evaluation.look, self._own, task.space.intercept, largest)
@@ -164,7 +125,7 @@ class General:
 
     def null_gradient(self) -> Floats:
         """Gradient at the model of offset, intercept and unpenalised columns."""
-        _, slope, _ = self._evaluation.sweep(self._b[:, None], np.array([self._intercept]))
+        _, slope, _ = self._evaluation.sweep(self._trail.b[:, None], np.array([self._intercept]))
         u = np.zeros(slope.shape[0])
         u[self._task.keep] = slope[self._task.keep, 0]
         return u
@@ -173,7 +134,7 @@ class General:
         """Put columns behind the strong set."""
         self._evaluation.admit(columns)
         self._solver.admit(columns)
-        self._b = np.concatenate([self._b, np.zeros(columns.size)])
+        self._trail.extend(columns.size)
         new = np.zeros(columns.size)
         self._proposals = {at: (np.concatenate([b, new]), level) for at, (b, level) in self._proposals.items()}
 
@@ -188,8 +149,9 @@ class General:
             # to the solver: it is learnt from the certificate, once.
             self._share = max(self._share * min(0.01, 0.1 * self._task.tol / self._worst), _LEAST / self._task.tol)
         target = self._task.tol * self.d0 * self._share
-        here = (self._b, self._intercept)
-        starts = [self._proposals.get(at, here) for at in batch]
+        ahead = self._trail.ahead if self.lavish else lambda at: self._trail.b
+        starts = [self._proposals.get(at) or (ahead(at), self._intercept) for at in batch]
+        self._asked = list(batch)
         b = np.stack([start for start, _ in starts], axis=1)
         self._batch = self._solver.solve(batch, b, np.array([level for _, level in starts]), target)
 
@@ -246,7 +208,9 @@ class General:
     def accept(self, certified: Certified, count: int) -> None:
         """Start from the last of the accepted solutions next time."""
         if count:
-            self._b, self._intercept = certified.b[:, count - 1].copy(), float(certified.intercept[count - 1])
+            self._intercept = float(certified.intercept[count - 1])
+        for k in range(count):
+            self._trail.add(self._asked[k], certified.b[:, k])
 
     def _look_at(self, batch: Sequence[AtLambda], b: Floats, intercept: Floats) -> tuple[Floats, Floats, Floats]:
         """Loss, slope and slope in the intercept; other columns are swept only if they could come in."""
@@ -284,7 +248,7 @@ class General:
         """Fit offset and intercept, then the unpenalised columns too; return intercept and loss of the former."""
         task = self._task
         level = null_intercept(task.exchange.loss, task.y, task.weight, task.offset) if task.space.intercept else 0.0
-        b, intercept = self._unpenalised.refit(self._b[:, None], np.array([level]), 0, _EXACT)
+        b, intercept = self._unpenalised.refit(self._trail.b[:, None], np.array([level]), 0, _EXACT)
         found = self._evaluation.look(b, intercept)
         null, before = (float(intercept[0]), float(found.value[0])), self._spread(found.information[0])
         if not null[1] < _HUGE:
@@ -300,5 +264,5 @@ class General:
                     "the unpenalised part of the model has no finite optimum: its columns separate the classes, or leave some "
                     "rows without an event; penalise them"
                 )
-        self._b, self._intercept = b[:, 0], float(intercept[0])
+        self._trail, self._intercept = Trail(b[:, 0]), float(intercept[0])
         return null

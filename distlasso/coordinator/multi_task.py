@@ -57,6 +57,7 @@ class MultiTask:
         self._strong: _Strong | None = None
         self._batch = np.empty((0, 0, len(tasks)))
         self.certificate = ""
+        self.lavish = False
         self.most = int(np.clip(_MODELS // len(tasks), 1, MAX_BATCH))
 
     @property

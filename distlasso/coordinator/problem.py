@@ -76,6 +76,10 @@ class Problem(Protocol):
         """Lambdas of a batch at most."""
 
     @property
+    def lavish(self) -> bool:
+        """Whether columns cost little once admitted."""
+
+    @property
     def null_intercept(self) -> float:
         """Intercept of the null model."""
 

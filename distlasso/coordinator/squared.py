@@ -23,8 +23,10 @@ from distlasso.coordinator.space import Space
 from distlasso.data.blocks import symmetric
 from distlasso.penalties import AtLambda
 from distlasso.queries import Gather, Gradient, GradientPartial, Models, Square
-from distlasso.solvers.block_coordinate import solve
-from distlasso.solvers.lanes import LANES, follow, side_by_side
+from distlasso.solvers.abreast import SPAN, approach
+from distlasso.solvers.block_coordinate import is_small, solve
+from distlasso.solvers.columns import Columns, LossRows
+from distlasso.solvers.lanes import LANES, Trail, side_by_side
 from distlasso.solvers.newton import Newton
 from distlasso.solvers.quadratic import DenseForm, GramForm, Quadratic, SparseForm
 
@@ -40,7 +42,7 @@ class Strong:
 
     columns: Ints
     form: Quadratic
-    b: Floats  # at the last accepted lambda
+    trail: Trail  # of accepted solutions
     newtons: list[Newton]  # one a lane
     proposals: dict[AtLambda, Floats] = field(default_factory=dict)  # where to start, and what a pass has rejected
 
@@ -54,8 +56,10 @@ class Squared:
         self._task, self._form = task, form
         self._free = fetch_free(task) if task.free.size else None
         self._strong: Strong | None = None
+        self._asked: list[AtLambda] = []  # of the last batch, and its solutions
         self._batch = np.empty((0, 0))
         self.certificate = ""
+        self.lavish = task.sparse and form == "residual"
         self.most = MAX_BATCH
 
     @property
@@ -101,7 +105,8 @@ class Squared:
             form = strong.form.extend(gathered, centre, curvature)
         new = np.zeros(columns.size)
         proposals = {at: np.concatenate([b, new]) for at, b in strong.proposals.items()}
-        self._strong = Strong(both, form, np.concatenate([strong.b, new]), strong.newtons, proposals)
+        strong.trail.extend(columns.size)
+        self._strong = Strong(both, form, strong.trail, strong.newtons, proposals)
 
     def begin(self, at: AtLambda, b: Floats, intercept: float) -> None:
         """Where to start one problem of a later batch."""
@@ -113,16 +118,38 @@ class Squared:
         target = task.tol * self.d0 * 0.5 * 0.1**sharpness
         solutions = np.empty((strong.columns.size, len(batch)))
         form = strong.form.restrict(np.arange(strong.columns.size))
-        forms = [form, *(form.twin() for _ in range(LANES - 1))]
-        for first in range(0, len(batch), LANES):
-            lanes = range(first, min(first + LANES, len(batch)))
-            jobs = [partial(solve, forms[k - first], batch[k].take(strong.columns),
-                            _start(strong, batch, solutions, k, first), target=target,
-                            newton=strong.newtons[k - first], names=strong.columns, polish=True) for k in lanes]  # fmt: skip
-            for k, solved in zip(lanes, side_by_side(jobs), strict=True):
-                solutions[:, k] = solved.b
+        forms, held = [form, *(form.twin() for _ in range(LANES - 1))], self._abreast()
+        at_once, trail = LANES if held is None else SPAN, strong.trail.copy()
+        for first in range(0, len(batch), at_once):
+            models = range(first, min(first + at_once, len(batch)))
+            for k in models:
+                start = strong.proposals.get(batch[k])
+                solutions[:, k] = trail.ahead(batch[k]) if start is None else start
+            left = list(models)
+            if held is not None:
+                penalties = [batch[k].take(strong.columns) for k in models]
+                level = np.zeros(len(models))
+                solutions[:, models], _, arrived = approach(held, penalties, solutions[:, models], level, target)
+                left = [k for k, there in zip(models, arrived, strict=True) if not there or is_small(solutions[:, k])]
+            for at in range(0, len(left), LANES):
+                lanes = left[at : at + LANES]
+                jobs = [partial(solve, forms[lane], batch[k].take(strong.columns), solutions[:, k], target=target,
+                                newton=strong.newtons[lane], names=strong.columns, polish=True)
+                        for lane, k in enumerate(lanes)]  # fmt: skip
+                for k, solved in zip(lanes, side_by_side(jobs), strict=True):
+                    solutions[:, k] = solved.b
+            for k in models:
+                trail.add(batch[k], solutions[:, k])
         strong.proposals = {at: solutions[:, k] for k, at in enumerate(batch)}
-        self._batch = solutions
+        self._asked, self._batch = list(batch), solutions
+
+    def _abreast(self) -> Columns | None:
+        """The strong columns for descent on several lambdas at once, where they are sparse and have no Gram."""
+        form, task = self._held().form, self._task
+        if not isinstance(form, SparseForm) or form.has_gram:
+            return None
+        y = task.y - task.space.y_centre
+        return Columns(form.X, form.centre, None, LossRows(task.exchange.loss, y, task.weight, None, task.space.intercept))
 
     def certify(self, batch: Sequence[AtLambda]) -> Certified:
         """Gaps of the batch: from complete statistics where their rounding bound allows, else from a fresh pass."""
@@ -153,9 +180,9 @@ class Squared:
         return 0.5 * self._held().form.move(b)[1]
 
     def accept(self, certified: Certified, count: int) -> None:
-        """Keep the last accepted coefficients as the next warm start."""
-        if count:
-            self._held().b = certified.b[:, count - 1].copy()
+        """Follow the accepted solutions on next time."""
+        for k in range(count):
+            self._held().trail.add(self._asked[k], certified.b[:, k])
 
     def _held(self) -> Strong:
         if self._strong is None:
@@ -172,14 +199,14 @@ class Squared:
             form = SparseForm(sp.csc_array(X), centre, curvature, task.weight, y)
         else:
             form = DenseForm(np.asfortranarray(X), centre, curvature, task.weight, y, space.imputed(columns))
-        return Strong(columns, form, np.zeros(columns.size), _newtons(space.sd.size))
+        return Strong(columns, form, Trail(np.zeros(columns.size)), _newtons(space.sd.size))
 
     def _full_gram(self) -> Strong:
         """The Gram of all columns, and what it needs of the target."""
         task, space = self._task, self._task.space
         gram = fetch_gram(task.exchange, space, task.keep) if task.gram is None else task.gram
         form = GramForm(gram, space.g0[task.keep], space.yy)
-        return Strong(task.keep, form, np.zeros(task.keep.size), _newtons(space.sd.size))
+        return Strong(task.keep, form, Trail(np.zeros(task.keep.size)), _newtons(space.sd.size))
 
     def _certify_one(self, at: AtLambda, b: Floats, u: Floats, rr: float) -> tuple[float, Floats, float]:
         """Gap relative to D0, strength of every column, and rr; refits unpenalised columns of b in place."""
@@ -234,16 +261,6 @@ def rounding_bound(task: Task, columns: Ints, b: Floats) -> float:
     norms = np.sqrt(space.curvature + space.remainder**2)[columns]
     reach = np.sqrt(space.yy + space.y_centre**2) + np.abs(b).T @ norms
     return float(4.0 * task.y.size * _EPS * np.max(reach) ** 2)
-
-
-def _start(strong: Strong, batch: Sequence[AtLambda], solutions: Floats, k: int, solved: int) -> Floats:
-    """Where problem k of a batch starts, the first ``solved`` being solved."""
-    if batch[k] in strong.proposals:
-        return strong.proposals[batch[k]]
-    if solved < 2:
-        return solutions[:, solved - 1] if solved else strong.b
-    older, last = batch[solved - 2].lam, batch[solved - 1].lam
-    return follow(solutions[:, solved - 2], solutions[:, solved - 1], (last - batch[k].lam) / (older - last))
 
 
 def fetch_gram(exchange: Exchange, space: Space, keep: Ints) -> Floats:

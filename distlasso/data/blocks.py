@@ -157,6 +157,8 @@ class DenseBlock:
         return total.astype(np.float64, copy=False)
 
     def moments(self, weight: Floats, y: Floats) -> Statistics:
+        if self._X.flags.f_contiguous and self._code is None and (weight > 0).all():
+            return _column_moments(self._X, weight, y)
         width = min(_PIECE_COLUMNS, self.shape[1])
         zero, hole = np.zeros(width), np.full(width, np.nan)
         of_piece = _dense_moments if self._code is None else _present_moments
@@ -377,6 +379,18 @@ def _dense_moments(values: Floats, weight: Floats, y: Floats) -> Statistics:
     return Statistics(
         total, mean, m2, max_abs, cross, np.full(p, total), np.full(p, y_mean), y_mean, y_m2, rows, values.size
     )
+
+
+def _column_moments(X: NDArray[np.generic], weight: Floats, y: Floats) -> Statistics:
+    """The same from columns as they are stored."""
+    total, y_mean, y_m2, deviation = of_target(weight, y)
+    mean, m2, cross = (np.zeros(X.shape[1]) for _ in range(3))
+    dense.column_moments(X, weight, deviation, total, mean, m2, cross)
+    low, high = (np.asarray(end, dtype=np.float64) for end in (X.min(axis=0), X.max(axis=0)))
+    return Statistics(
+        total, mean, m2, np.maximum(-low, high), cross, np.full(mean.size, total), np.full(mean.size, y_mean), y_mean, y_m2,
+        weight.size, X.size,
+    )  # fmt: skip
 
 
 def _present_moments(values: Floats, weight: Floats, y: Floats) -> Statistics:

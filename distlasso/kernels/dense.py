@@ -86,6 +86,21 @@ def add_moments(
 
 
 @kernel
+def column_moments(X: NDArray[np.generic], w: Floats, dy: Floats, total: float, mean: Floats, m2: Floats, cross: Floats) -> None:
+    """The same for columns that are stored one behind the other and have no row without a weight."""
+    for j in range(X.shape[1]):
+        x, average, square, product = X[:, j], 0.0, 0.0, 0.0
+        for i in range(w.size):
+            average += w[i] * x[i]
+        average /= total
+        for i in range(w.size):
+            z = x[i] - average
+            square += w[i] * z * z
+            product += w[i] * z * dy[i]
+        mean[j], m2[j], cross[j] = average, square, product
+
+
+@kernel
 def add_present_moments(
     Z: Floats, w: Floats, dy: Floats, present: Floats, present_y: Floats, mean: Floats, m2: Floats, cross: Floats,
     max_abs: Floats,

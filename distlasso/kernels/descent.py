@@ -157,9 +157,10 @@ def scale_dense(
     X: NDArray[np.generic], centre: Floats, code: Any, lift: Floats, scale: Floats, out: NDArray[np.float32]
 ) -> None:
     """out_ij = scale_i (x_ij - centre_j)."""
-    for i in range(out.shape[0]):
-        for j in range(out.shape[1]):
-            out[i, j] = scale[i] * centred(X[i, j], centre[j], code, lift[j])
+    for j in range(out.shape[1]):
+        x, c, m = X[:, j], centre[j], lift[j]
+        for i in range(out.shape[0]):
+            out[i, j] = scale[i] * centred(x[i], c, code, m)
 
 
 @kernel

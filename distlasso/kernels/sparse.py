@@ -5,6 +5,8 @@ Read next: ``data/blocks.py``.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -56,6 +58,36 @@ def gradient_csc(data: Data, indices: Indices, indptr: Ints, d: Floats, out: Flo
             i = indices[k]
             for m in range(d.shape[1]):
                 out[j, m] += data[k] * d[i, m]
+
+
+def gradient_abreast(data: Data, indices: Indices, indptr: Ints, d: Floats, out: Floats) -> None:
+    """The same for many more entries than rows: a few l at a time, whose parts of d lie next to each other."""
+    for first in range(0, d.shape[1], _ABREAST):
+        part = np.ascontiguousarray(d[:, first : first + _ABREAST])
+        _GRADIENTS[part.shape[1] - 1](data, indices, indptr, part, out, first)
+
+
+def _gradient_csc(width: int) -> Callable[..., None]:
+    """The kernel for a number of models that is known when it is compiled: loops over them become vectors."""
+
+    @kernel
+    def gradient(data: Data, indices: Indices, indptr: Ints, d: Floats, out: Floats, first: int) -> None:
+        """out_j,first+m += sum_i x_ij d_im."""
+        total = np.empty(width)
+        for j in range(out.shape[0]):
+            total[:] = 0.0
+            for k in range(indptr[j], indptr[j + 1]):
+                x, i = data[k], indices[k]
+                for m in range(width):
+                    total[m] += x * d[i, m]
+            for m in range(width):
+                out[j, first + m] += total[m]
+
+    return gradient
+
+
+_ABREAST = 4
+_GRADIENTS = tuple(_gradient_csc(width) for width in range(1, _ABREAST + 1))
 
 
 @kernel

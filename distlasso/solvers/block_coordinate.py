@@ -120,7 +120,7 @@ def _sunk(form: Quadratic, penalty: Bounds4, b: Floats, start: float) -> bool:
 
 def _polish(form: Quadratic, penalty: Bounds4, found: Solved, least: float, newton: Newton, names: Ints) -> Solved:
     """One direct step to rounding where the support is small: it costs nothing, and weights act like repeated rows."""
-    if not 0 < np.count_nonzero(found.b) <= SMALL or found.rr <= 0.0:
+    if not is_small(found.b) or found.rr <= 0.0:
         return found
     b, free = found.b.copy(), penalty.is_free()
     u, rr = form.peek()
@@ -128,6 +128,11 @@ def _polish(form: Quadratic, penalty: Bounds4, found: Solved, least: float, newt
     u, rr = form.move(b)
     gap = _gap(u, rr, b, penalty, free)
     return Solved(b, gap, rr) if gap <= max(found.gap, least) else found
+
+
+def is_small(b: Floats) -> bool:
+    """Whether a support is so small that a direct step on it costs nothing."""
+    return 0 < int(np.count_nonzero(b)) <= SMALL
 
 
 def near(u: Floats, b: Floats, penalty: Bounds4) -> Ints:

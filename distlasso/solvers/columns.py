@@ -13,7 +13,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from distlasso.data.missing import Imputation, in_registers
-from distlasso.kernels import descent
+from distlasso.kernels import abreast, descent, sparse
 from distlasso.losses import Loss
 from distlasso.solvers.quadratic import DenseForm, Quadratic, SparseForm
 
@@ -39,9 +39,14 @@ class Columns:
 
     def __init__(self, X: Any, centre: Floats, imputation: Imputation | None, rows: LossRows) -> None:
         self.X, self.rows = X, rows
-        self._centre, self._imputation = centre, imputation
+        self.centre, self._imputation = centre, imputation
         self._holes = in_registers(imputation, X.dtype, centre)
         self._parts = (X.data, X.indices, X.indptr.astype(np.int64)) if sp.issparse(X) else None
+
+    @property
+    def is_sparse(self) -> bool:
+        """Whether the columns are stored as CSC."""
+        return self._parts is not None
 
     def eta(self, b: Floats, intercept: float) -> Floats:
         """Linear predictor of one model, offset included, [n]."""
@@ -50,22 +55,52 @@ class Columns:
             out += self.rows.offset
         if self._parts is not None:
             descent.combine_sparse(*self._parts, b, out)
-            return out - float(self._centre @ b)
-        descent.combine_dense(self.X, self._centre, *self._holes, b, out)
+            return out - float(self.centre @ b)
+        descent.combine_dense(self.X, self.centre, *self._holes, b, out)
         return out
 
     def correlate(self, d: Floats) -> Floats:
         """sum_i (x_ij - centre_j) d_i, [S]."""
-        out = np.empty(self._centre.size)
+        out = np.empty(self.centre.size)
         if self._parts is not None:
             descent.correlate_sparse(*self._parts, d, out)
-            return out - self._centre * float(d.sum())
-        descent.correlate_dense(self.X, self._centre, *self._holes, d, out)
+            return out - self.centre * float(d.sum())
+        descent.correlate_dense(self.X, self.centre, *self._holes, d, out)
         return out
+
+    def etas(self, b: Floats, intercept: Floats) -> Floats:
+        """Linear predictors of several models on sparse columns, offset included, [n, m]."""
+        assert self._parts is not None
+        out = np.tile(intercept - self.centre @ b, (self.rows.y.size, 1))
+        if self.rows.offset is not None:
+            out += self.rows.offset[:, None]
+        active = np.flatnonzero((b != 0).any(axis=1))
+        sparse.eta_csc(*self._parts, active, b[active], out)
+        return out
+
+    def correlate_all(self, d: Floats) -> Floats:
+        """``correlate`` for several models on sparse columns, [S, m]."""
+        assert self._parts is not None
+        out = np.zeros((self.centre.size, d.shape[1]))
+        sparse.gradient_abreast(*self._parts, d, out)
+        return out - np.outer(self.centre, np.ones(len(d)) @ d)
+
+    def moments(self, w: Floats) -> tuple[Floats, Floats]:
+        """Sums of w_im x_ij and w_im x_ij^2 over the rows, sparse columns, [S, m] each."""
+        assert self._parts is not None
+        first, second = np.empty((2, self.centre.size, w.shape[1]))
+        abreast.MOMENTS[w.shape[1] - 1](*self._parts, w, first, second)
+        return first, second
+
+    def parts(self, root: Floats | None = None) -> tuple[Any, Any, Ints]:
+        """Sparse columns as data, indices and indptr, rows times ``root``."""
+        assert self._parts is not None
+        data, indices, indptr = self._parts
+        return data if root is None else data * root[indices], indices, indptr
 
     def least_squares(self, weight: Floats, y: Floats, shift: Floats) -> Quadratic:
         """Quadratic of the columns centred at ``centre + shift``, under weights that sum to one."""
-        centre, curvature = self._centre + shift, np.empty(self._centre.size)
+        centre, curvature = self.centre + shift, np.empty(self.centre.size)
         if self._parts is not None:
             descent.square_sparse(*self._parts, weight, curvature)
             return SparseForm(self.X, centre, np.maximum(curvature - centre * centre, 0.0), weight, y)
@@ -77,4 +112,4 @@ class Columns:
         """Some of the columns, copied."""
         X = sp.csc_array(self.X[:, work]) if self._parts is not None else np.asfortranarray(self.X[:, work])
         imputation = None if self._imputation is None else self._imputation.take(work)
-        return Columns(X, self._centre[work], imputation, self.rows)
+        return Columns(X, self.centre[work], imputation, self.rows)

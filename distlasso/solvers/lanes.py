@@ -10,10 +10,12 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from typing import TypeVar, final
 
 import numpy as np
 from numpy.typing import NDArray
+
+from distlasso.penalties import AtLambda
 
 Floats = NDArray[np.float64]
 T = TypeVar("T")
@@ -27,6 +29,41 @@ def side_by_side(jobs: Sequence[Callable[[], T]]) -> list[T]:
         return [jobs[0]()]
     with ThreadPoolExecutor(min(len(jobs), os.cpu_count() or 1)) as pool:
         return [future.result() for future in [pool.submit(job) for job in jobs]]
+
+
+@final
+class Trail:
+    """The last two solutions of a path, which lead to those that come next."""
+
+    def __init__(self, b: Floats) -> None:
+        """``b`` is where the path starts."""
+        self._past: list[tuple[AtLambda | None, Floats]] = [(None, b)]
+
+    @property
+    def b(self) -> Floats:
+        """The last solution."""
+        return self._past[-1][1]
+
+    def copy(self) -> Trail:
+        """A trail of its own from here on."""
+        trail = Trail(self.b)
+        trail._past = list(self._past)
+        return trail
+
+    def extend(self, columns: int) -> None:
+        """Columns have been admitted, without coefficients so far."""
+        self._past = [(at, np.concatenate([b, np.zeros(columns)])) for at, b in self._past]
+
+    def add(self, at: AtLambda, b: Floats) -> None:
+        """A solution is known."""
+        self._past = [*self._past[-1:], (at, b.copy())]
+
+    def ahead(self, at: AtLambda) -> Floats:
+        """Where to start: the path is piecewise linear in lambda (Osborne et al. 2000)."""
+        (older, before), (last, b) = self._past[0], self._past[-1]
+        if older is None or last is None or not (older.penalty is last.penalty is at.penalty and older.lam > last.lam > at.lam):
+            return b
+        return follow(before, b, (last.lam - at.lam) / (older.lam - last.lam))
 
 
 def follow(older: Floats, last: Floats, share: float) -> Floats:

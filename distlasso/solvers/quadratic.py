@@ -26,6 +26,7 @@ Ints = NDArray[np.int64]
 _SPARSE_ADVANTAGE = 8
 _DENSE_ADVANTAGE = 1
 _GRAM_LIMIT = 6144
+_PIECE = 128  # columns that are scaled at once: they stay in cache until they are multiplied
 
 
 class Quadratic(Protocol):
@@ -64,7 +65,7 @@ class Quadratic(Protocol):
         """Upper triangle (at least) of the Hessian of some columns in float32, Fortran-ordered, to be overwritten."""
 
     def restrict(self, work: Ints) -> Quadratic:
-        """The problem on some of the columns, all other coefficients being 0."""
+        """The problem on some of the columns, all other coefficients being 0; valid until the next is asked for."""
 
     def twin(self) -> Quadratic:
         """The same problem with a state of its own, sharing what does not change."""
@@ -144,6 +145,7 @@ class DenseForm:
     ) -> None:  # fmt: skip
         """``weight`` sums to one; ``y`` is free of offset and, where there is an intercept, of its mean."""
         self._X, self._centre, self._h, self._w, self._y = X, centre, curvature, weight, y
+        self._room, self._work = X.T, np.empty((0, y.size), dtype=X.dtype)
         self._imputation = imputation
         self._code, self._lift = in_registers(imputation, X.dtype, centre)
         self._d = weight * y
@@ -157,16 +159,16 @@ class DenseForm:
         self, X: NDArray[np.generic], centre: Floats, curvature: Floats, imputation: Imputation | None
     ) -> DenseForm:
         """Put more columns behind those held; centre, curvature and imputation are given for all."""
-        both = np.asfortranarray(np.concatenate([self._X, X], axis=1))
-        return DenseForm(both, centre, curvature, self._w, self._y, imputation)
+        held, size = self._h.size, centre.size
+        room = _reserve(self._room, held, size)
+        room[held:size] = X.T
+        form = DenseForm(room[:size].T, centre, curvature, self._w, self._y, imputation)
+        form._room = room
+        return form
 
     def residual(self, b: Floats) -> Floats:
         """y - X b, computed afresh."""
-        active = np.flatnonzero(b)
-        eta = np.zeros_like(self._y)
-        centre, lift = self._centre[active], self._lift[active]
-        descent.combine_dense(self._X[:, active], centre, self._code, lift, b[active], eta)
-        return self._y - eta
+        return self._y - self._eta(b)
 
     def move(self, b: Floats) -> tuple[Floats, float]:
         self._d = self._w * self.residual(b)
@@ -195,23 +197,32 @@ class DenseForm:
         return True
 
     def products(self, left: Ints, right: Ints) -> NDArray[np.float32]:
-        return self._scaled(left).T @ self._scaled(right)
+        own, out = self._scaled(right), np.empty((left.size, right.size), dtype=np.float32)
+        scratch = np.empty((self._y.size, min(_PIECE, left.size)), dtype=np.float32, order="F")
+        for start in range(0, left.size, _PIECE):
+            part = left[start : start + _PIECE]
+            out[start : start + part.size] = self._scaled(part, scratch[:, : part.size]).T @ own
+        return out
 
     def gram(self, columns: Ints) -> NDArray[np.float32]:
         scaled = self._scaled(columns)
         return np.asfortranarray(scaled.T @ scaled)
 
     def restrict(self, work: Ints) -> DenseForm:
-        X = np.asfortranarray(self._X[:, work])
+        if work.size == self._h.size:
+            return self.twin()
+        self._work = _reserve(self._work, 0, work.size)
+        X = self._work[: work.size]
+        np.take(self._X.T, work, axis=0, out=X, mode="clip")
         imputation = None if self._imputation is None else self._imputation.take(work)
-        return DenseForm(X, self._centre[work], self._h[work], self._w, self._y, imputation)
+        return DenseForm(X.T, self._centre[work], self._h[work], self._w, self._y, imputation)
 
     def twin(self) -> DenseForm:
         return DenseForm(self._X, self._centre, self._h, self._w, self._y, self._imputation)
 
-    def _scaled(self, columns: Ints) -> NDArray[np.float32]:
+    def _scaled(self, columns: Ints, out: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
         """Columns, centred and times the root of the weights, in float32."""
-        scaled = np.empty((self._y.size, columns.size), dtype=np.float32)
+        scaled = np.empty((self._y.size, columns.size), dtype=np.float32, order="F") if out is None else out
         centre, lift = self._centre[columns], self._lift[columns]
         descent.scale_dense(self._X[:, columns], centre, self._code, lift, np.sqrt(self._w), scaled)
         return scaled
@@ -227,6 +238,15 @@ class DenseForm:
         return out
 
 
+def _reserve(room: NDArray[np.generic], held: int, size: int) -> NDArray[np.generic]:
+    """Room for ``size`` columns behind each other, the first ``held`` kept: fresh memory costs more than a copy."""
+    if room.shape[0] >= size:
+        return room
+    larger = np.empty((max(size, room.shape[0] + room.shape[0] // 2), room.shape[1]), dtype=room.dtype)
+    larger[:held] = room[:held]
+    return larger
+
+
 @final
 class SparseForm:
     """Holds the columns as CSC; memory 12 bytes a stored entry, and |S|^2 while that is less work."""
@@ -236,9 +256,9 @@ class SparseForm:
         gram: Floats | None = None,
     ) -> None:  # fmt: skip
         """``weight`` sums to one; ``y`` is free of offset and, where there is an intercept, of its mean."""
-        self._X = X
+        self.X, self.centre = X, centre
         self._parts = (X.data, X.indices, X.indptr.astype(np.int64))
-        self._centre, self._h, self._w, self._y = centre, curvature, weight, y
+        self._h, self._w, self._y = curvature, weight, y
         self._d, self._drift = weight * y, np.zeros(1)
         self._inverse = np.divide(1.0, weight, out=np.zeros_like(weight), where=weight > 0)
         self._gram = gram
@@ -247,9 +267,14 @@ class SparseForm:
     def curvature(self) -> Floats:
         return self._h
 
+    @property
+    def has_gram(self) -> bool:
+        """Whether products of the columns are held."""
+        return self._gram is not None
+
     def extend(self, X: sp.csc_array, centre: Floats, curvature: Floats) -> SparseForm:
         """Put more columns behind those held; centre and curvature are given for all."""
-        both = sp.csc_array(sp.hstack([self._X, X], format="csc"))
+        both = sp.csc_array(sp.hstack([self.X, X], format="csc"))
         gram = self._grow(X, centre, both.nnz)
         return SparseForm(both, centre, curvature, self._w, self._y, gram)
 
@@ -262,7 +287,7 @@ class SparseForm:
             return None
         gram = np.empty((size, size))
         weighted = sp.csc_array(X.multiply(self._w[:, None]))
-        cross = (self._X.T @ weighted).toarray() - np.outer(centre[:old], centre[old:])
+        cross = (self.X.T @ weighted).toarray() - np.outer(centre[:old], centre[old:])
         gram[:old, :old] = 0.0 if self._gram is None else self._gram
         gram[:old, old:], gram[old:, :old] = cross, cross.T
         gram[old:, old:] = (X.T @ weighted).toarray() - np.outer(centre[old:], centre[old:])
@@ -278,7 +303,7 @@ class SparseForm:
 
     def descend(self, penalty: Bounds4, b: Floats, epochs: int) -> None:
         descent.descend_sparse(
-            *self._parts, self._centre, self._h, *penalty, self._w, b, self._d, self._drift, epochs
+            *self._parts, self.centre, self._h, *penalty, self._w, b, self._d, self._drift, epochs
         )
 
     def shift(self, change: Floats) -> None:
@@ -295,7 +320,7 @@ class SparseForm:
 
     def apply(self, columns: Ints, v: Floats) -> Floats:
         out, rows = np.empty(columns.size), np.empty_like(self._y)
-        descent.apply_sparse(*self._parts, self._centre, self._w, columns, v, rows, out)
+        descent.apply_sparse(*self._parts, self.centre, self._w, columns, v, rows, out)
         return out
 
     @property
@@ -303,29 +328,29 @@ class SparseForm:
         return False
 
     def products(self, left: Ints, right: Ints) -> NDArray[np.float32]:
-        product = (self._X[:, left].T @ self._X[:, right].multiply(self._w[:, None])).toarray()
-        return np.asarray(product - np.outer(self._centre[left], self._centre[right]), dtype=np.float32)
+        product = (self.X[:, left].T @ self.X[:, right].multiply(self._w[:, None])).toarray()
+        return np.asarray(product - np.outer(self.centre[left], self.centre[right]), dtype=np.float32)
 
     def gram(self, columns: Ints) -> NDArray[np.float32]:
         if self._gram is not None:
             return np.asfortranarray(self._gram[np.ix_(columns, columns)], dtype=np.float32)
-        rows = sp.csr_array(self._X[:, columns])
+        rows = sp.csr_array(self.X[:, columns])
         rows.sort_indices()
         size, indptr = columns.size, rows.indptr.astype(np.int64)
         wide, narrow = np.zeros((size, size)), np.empty((size, size), dtype=np.float32)
-        sparse.lower_square_csr(rows.data, rows.indices, indptr, self._w, self._centre[columns], wide, narrow)
+        sparse.lower_square_csr(rows.data, rows.indices, indptr, self._w, self.centre[columns], wide, narrow)
         return narrow.T
 
     def restrict(self, work: Ints) -> GramForm | SparseForm:
-        X = self._X[:, work]
+        X = self.X[:, work]
         if self._gram is not None and work.size**2 <= _SPARSE_ADVANTAGE * X.nnz:
             u, _ = self.move(np.zeros_like(self._h))
             yy = float(self._w @ (self._y * self._y))
             return GramForm(np.ascontiguousarray(self._gram[np.ix_(work, work)]), u[work], yy)
-        return SparseForm(sp.csc_array(X), self._centre[work], self._h[work], self._w, self._y)
+        return SparseForm(sp.csc_array(X), self.centre[work], self._h[work], self._w, self._y)
 
     def twin(self) -> SparseForm:
-        return SparseForm(self._X, self._centre, self._h, self._w, self._y, self._gram)
+        return SparseForm(self.X, self.centre, self._h, self._w, self._y, self._gram)
 
     def _settle(self) -> None:
         """Put the drift into the rows."""
@@ -336,9 +361,9 @@ class SparseForm:
     def _eta(self, b: Floats) -> Floats:
         eta = np.zeros_like(self._y)
         descent.combine_sparse(*self._parts, b, eta)
-        return eta - float(self._centre @ b)
+        return eta - float(self.centre @ b)
 
     def _correlate(self, d: Floats) -> Floats:
         out = np.empty(self._h.size)
         descent.correlate_sparse(*self._parts, d, out)
-        return out - self._centre * float(d.sum())
+        return out - self.centre * float(d.sum())

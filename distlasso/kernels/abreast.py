@@ -1,0 +1,91 @@
+"""Coordinate descent for several models abreast: a stored entry is visited once for all of them.
+
+    b_jm <- prox(u_jm + h_jm b_jm),    u_jm = sum_i x_ij s_im,    s_im falls by w_im (x_ij - c_jm) times the change of b_jm
+
+A row of ``rows`` is one line of the cache: the slopes s_im of all models, and behind them their weights w_im. Where the
+models share their weights these are in the data instead, x_ij times their root, and s_im is divided by it. Centring is
+carried by one scalar a model, ``drift``: the true slope is ``s_im + w_im drift_m``. Read next: ``solvers/abreast.py``;
+``descent.py``, for one model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from distlasso.kernels import kernel
+from distlasso.kernels.prox import prox
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+Indices = NDArray[np.int32]
+
+
+def _moments(models: int) -> Callable[..., None]:
+    """As ``_descent``."""
+
+    @kernel
+    def moments(data: Floats, indices: Indices, indptr: Ints, w: Floats, first: Floats, second: Floats) -> None:
+        """first_jm = sum_i w_im x_ij, second_jm = sum_i w_im x_ij^2."""
+        mean, square = np.empty(models), np.empty(models)
+        for j in range(first.shape[0]):
+            mean[:] = 0.0
+            square[:] = 0.0
+            for k in range(indptr[j], indptr[j + 1]):
+                x, i = data[k], indices[k]
+                for m in range(models):
+                    mean[m] += x * w[i, m]
+                    square[m] += x * x * w[i, m]
+            for m in range(models):
+                first[j, m], second[j, m] = mean[m], square[m]
+
+    return moments
+
+
+def _descent(models: int) -> Callable[..., None]:
+    """The kernel for a number of models that is known when it is compiled: loops over them become vectors."""
+
+    @kernel
+    def descend(
+        data: Floats, indices: Indices, indptr: Ints, centre: Floats, total: Floats, h: Floats, l1: Floats, l2: Floats,
+        low: Floats, high: Floats, b: Floats, rows: Floats, drift: Floats, fall: Floats,
+    ) -> None:  # fmt: skip
+        """One epoch; total_m is the sum of the weights, and fall_m becomes sum_j h_jm (change of b_jm)^2."""
+        shared = rows.shape[1] == models
+        change = np.empty(models)
+        fall[:] = 0.0
+        for j in range(b.shape[0]):
+            start, stop = indptr[j], indptr[j + 1]
+            for m in range(models):
+                change[m] = total[m] * centre[j, m] * drift[m]
+            for k in range(start, stop):
+                x, i = data[k], indices[k]
+                for m in range(models):
+                    change[m] += x * rows[i, m]
+            moved = False
+            for m in range(models):
+                new = prox(change[m] + h[j, m] * b[j, m], h[j, m], l1[j, m], l2[j, m], low[j, m], high[j, m])
+                change[m] = new - b[j, m]
+                b[j, m] = new
+                moved |= change[m] != 0.0
+                fall[m] += h[j, m] * change[m] * change[m]
+                drift[m] += centre[j, m] * change[m]
+            if moved and shared:
+                for k in range(start, stop):
+                    x, i = data[k], indices[k]
+                    for m in range(models):
+                        rows[i, m] -= x * change[m]
+            elif moved:
+                for k in range(start, stop):
+                    x, i = data[k], indices[k]
+                    for m in range(models):
+                        rows[i, m] -= x * change[m] * rows[i, models + m]
+
+    return descend
+
+
+WIDEST = 4  # models whose slopes and weights fill a line of the cache
+DESCENTS = tuple(_descent(models) for models in range(1, WIDEST + 1))
+MOMENTS = tuple(_moments(models) for models in range(1, WIDEST + 1))
