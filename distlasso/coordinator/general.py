@@ -116,7 +116,7 @@ class SideBySide:
                     b[:, k], intercept[k] = _ahead(batch, b, intercept, k, first)
             jobs = [partial(solve_reweighted, self._held.strong, batch[k].take(columns), b[:, k], float(intercept[k]),
                             target=target, newton=self._newtons[k - first], names=columns) for k in lanes]  # fmt: skip
-            for k, (found, level) in zip(lanes, side_by_side(jobs), strict=True):
+            for k, (found, level) in zip(lanes, side_by_side(jobs, self._held.strong.X.size), strict=True):
                 b[:, k], intercept[k] = found, level
         return b, intercept
 

@@ -112,13 +112,14 @@ class Squared:
         target = task.tol * self.d0 * 0.5 * 0.1**sharpness
         solutions = np.empty((strong.columns.size, len(batch)))
         form = strong.form.restrict(np.arange(strong.columns.size))
+        entries = strong.columns.size * (strong.columns.size if self._form == "gram" else task.y.size)
         forms = [form, *(form.twin() for _ in range(LANES - 1))]
         for first in range(0, len(batch), LANES):
             lanes = range(first, min(first + LANES, len(batch)))
             jobs = [partial(solve, forms[k - first], batch[k].take(strong.columns),
                             _start(strong, batch, solutions, k, first), target=target,
                             newton=strong.newtons[k - first], names=strong.columns, polish=True) for k in lanes]  # fmt: skip
-            for k, solved in zip(lanes, side_by_side(jobs), strict=True):
+            for k, solved in zip(lanes, side_by_side(jobs, entries), strict=True):
                 solutions[:, k] = solved.b
         strong.proposals = {at: solutions[:, k] for k, at in enumerate(batch)}
         self._batch = solutions
