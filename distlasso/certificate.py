@@ -24,8 +24,6 @@ from distlasso.penalties import Bounds4
 
 Floats = NDArray[np.float64]
 
-_GOLDEN = (np.sqrt(5.0) - 1.0) / 2.0
-
 
 def feasible_scale(u: Floats, penalty: Bounds4) -> float:
     """Largest t in [0, 1] at which the conjugate of the penalty is finite at ``t u``."""
@@ -104,10 +102,14 @@ def _least_lost(value: float, u: Floats, b: Floats, penalty: Bounds4, straight: 
         conjugate = float(np.sum(mine.conjugate(t * own)))
         return -t * ub + conjugate + (1.0 - t) * straight + (1.0 - t) ** 2 * value
 
+    def slope(t: float) -> tuple[float, float]:
+        first, second = mine.along(t, own)
+        return -ub + first - straight - 2.0 * (1.0 - t) * value, second + 2.0 * value
+
     if over.size == 0:
         return right, lost(right)
     inside = float(np.min(mine.l1 / np.abs(own)))
-    return min(((t, lost(t)) for t in (right, inside, _convex_argmin(lost, right))), key=lambda pair: pair[1])
+    return min(((t, lost(t)) for t in (right, inside, _flat(slope, mine.kinks(own), right))), key=lambda pair: pair[1])
 
 
 def within(gap: float, value: float, *, kinked: bool) -> float:
@@ -197,31 +199,29 @@ def duality_gap(
     def dual(t: float) -> float:
         return t * yr - 0.5 * t * t * rr - float(np.sum(near_penalty.conjugate(t * near_u)))
 
-    def lost(t: float) -> float:
-        return -dual(t)
+    def slope(t: float) -> tuple[float, float]:
+        first, second = near_penalty.along(t, near_u)
+        return first + t * rr - yr, second + rr
 
-    best = dual(limit) if near_u.size == 0 else max(dual(limit), 0.0, -lost(_convex_argmin(lost, limit)))
+    best = dual(limit) if near_u.size == 0 else max(dual(limit), 0.0, dual(_flat(slope, near_penalty.kinks(near_u), limit)))
     if near_u.size == 0 and rr > 0:
         best = max(best, dual(min(max(yr / rr, 0.0), limit)))
     return max(primal - best, 0.0), primal
 
 
-def _convex_argmin(f: Callable[[float], float], right: float) -> float:
-    """Where a convex function on [0, right] is smallest, by golden section; any point gives a valid bound."""
-    left, best, least = 0.0, right, np.inf
-    a, b = right - _GOLDEN * (right - left), left + _GOLDEN * (right - left)
-    fa, fb = f(a), f(b)
-    for _ in range(60):
-        if min(fa, fb) < least:
-            best, least = (a, fa) if fa < fb else (b, fb)
-        if fa > fb:
-            left, a, fa = a, b, fb
-            b = left + _GOLDEN * (right - left)
-            fb = f(b)
-        else:
-            right, b, fb = b, a, fa
-            a = right - _GOLDEN * (right - left)
-            fa = f(a)
-        if right - left < 1e-12:
-            break
-    return best
+def _flat(slope: Callable[[float], tuple[float, float]], kinks: Floats, right: float) -> float:
+    """Where a convex function on [0, right] is smallest, from its first and second derivatives; any point gives a valid bound.
+
+    The slope is linear between kinks, where it may jump. Bisection finds the piece, and Newton's step is exact on it.
+    """
+    ends = np.concatenate([[0.0], np.sort(kinks[(kinks > 0.0) & (kinks < right)]), [right]])
+    low, high = 0, ends.size - 1
+    while low < high:
+        piece = (low + high) // 2
+        middle = 0.5 * float(ends[piece] + ends[piece + 1])  # at a kink rounding would choose the side
+        first, second = slope(middle)
+        there = middle - first / second if second > 0.0 else middle - np.sign(first) * np.inf
+        if ends[piece] <= there <= ends[piece + 1]:
+            return there
+        low, high = (piece + 1, high) if there > middle else (low, piece)
+    return float(ends[low])

@@ -50,6 +50,27 @@ class Bounds4(NamedTuple):
             value = excess * best - 0.5 * self.l2 * best * best
         return np.where(excess == 0.0, 0.0, np.where(np.isinf(best), np.inf, value))
 
+    def along(self, t: float, u: Floats) -> tuple[float, float]:
+        """First and second derivative in t of the conjugate at t u, summed; between kinks."""
+        excess = np.abs(t * u) - self.l1
+        beyond = np.flatnonzero(excess > 0.0)
+        size, steep, l2, outward = excess[beyond], np.abs(u[beyond]), self.l2[beyond], self._outward(u)[beyond]
+        with np.errstate(invalid="ignore"):  # where nothing holds a coefficient back, it is infinite
+            soft = size < l2 * outward
+        best = outward.copy()
+        best[soft] = size[soft] / l2[soft]
+        return float(steep @ best), float(np.sum(steep[soft] ** 2 / l2[soft]))
+
+    def kinks(self, u: Floats) -> Floats:
+        """Where the slope of the conjugate bends on the way from 0 along ``u``, in no order."""
+        with np.errstate(divide="ignore", invalid="ignore"):
+            reached = np.concatenate([self.l1, self.l1 + self.l2 * self._outward(u)])
+            return np.asarray(reached / np.abs(np.concatenate([u, u])))
+
+    def _outward(self, u: Floats) -> Floats:
+        """How far a coefficient may go to where ``u`` points."""
+        return np.where(u > 0, self.high, -self.low)
+
     def is_free(self) -> NDArray[np.bool_]:
         """Which coefficients carry no penalty; they may have bounds."""
         return np.asarray((self.l1 == 0) & (self.l2 == 0))

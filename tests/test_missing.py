@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +19,6 @@ from distlasso.data.statistics import ARRAYS, merge
 TALL, WIDE = (360, 48), (60, 160)
 EMPTY = 7  # a column without any value
 LAMBDAS = 12
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[Any]:
-    with dl.Cluster(n_workers=2) as started:
-        yield started
 
 
 def genotypes(shape: tuple[int, int]) -> tuple[Any, Any]:
@@ -99,7 +92,7 @@ def test_missing_values_are_the_means_of_the_others(
         check(path, X, y, weight, problem_of, standardize=standardize)
 
 
-@pytest.mark.parametrize("runtime", ["serial", "threads", "dask"])
+@pytest.mark.parametrize("runtime", ["serial", "threads", pytest.param("dask", marks=pytest.mark.xdist_group("cluster"))])
 @pytest.mark.parametrize("shape", [TALL, WIDE], ids=["gram", "residual"])
 @pytest.mark.parametrize("dtype", ["int8", "float64"])
 def test_a_store_keeps_what_is_missing_on_every_runtime(

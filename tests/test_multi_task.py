@@ -159,12 +159,11 @@ def test_stored_types_and_layouts_give_the_same_solution() -> None:
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-def test_the_dask_runtime_gives_the_bits_of_serial(shape: tuple[int, int], tmp_path: Path) -> None:
+def test_the_dask_runtime_gives_the_bits_of_serial(shape: tuple[int, int], cluster: dl.Cluster, tmp_path: Path) -> None:
     """Sums merge in the same order."""
     X, Y, _ = problem(*shape)
     store = dl.ingest((X, None), tmp_path / "d.zarr", chunks=(max(shape[0] // 4, 1), shape[1]))
-    with dl.Cluster(n_workers=2) as cluster:
-        there = dl.fit_path(store, Y, multi_task=True, runtime=cluster, n_lambdas=10)
+    there = dl.fit_path(store, Y, multi_task=True, runtime=cluster, n_lambdas=10)
     here = dl.fit_path(store, Y, multi_task=True, runtime="serial", n_lambdas=10)
     np.testing.assert_array_equal(there.gap, here.gap)
     for k in range(10):

@@ -93,13 +93,12 @@ def test_other_losses_take_several_responses_too(loss: str) -> None:
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-def test_the_dask_runtime_gives_the_bits_of_serial(shape: tuple[int, int], tmp_path: Path) -> None:
+def test_the_dask_runtime_gives_the_bits_of_serial(shape: tuple[int, int], cluster: dl.Cluster, tmp_path: Path) -> None:
     """From a store that knows nothing of the responses."""
     X, Y = problem(*shape)
     store = dl.ingest((X, None), tmp_path / "d.zarr", chunks=(max(shape[0] // 4, 1), shape[1]))
-    with dl.Cluster(n_workers=2) as cluster:
-        there = dl.fit_path(store, Y, runtime=cluster, n_lambdas=15)
-        local = dl.fit_path(X, Y, runtime=cluster, n_lambdas=15)
+    there = dl.fit_path(store, Y, runtime=cluster, n_lambdas=15)
+    local = dl.fit_path(X, Y, runtime=cluster, n_lambdas=15)
     here = dl.fit_path(store, Y, runtime="serial", n_lambdas=15)
     for j in range(3):
         same_bits(there, j, here.output(j))

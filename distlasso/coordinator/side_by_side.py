@@ -55,7 +55,7 @@ class SideBySide:
                 lanes = left[at : at + LANES]
                 jobs = [partial(solve_reweighted, held, batch[k].take(columns), b[:, k], float(intercept[k]), target=target,
                                 newton=self._newtons[lane], names=columns) for lane, k in enumerate(lanes)]  # fmt: skip
-                for k, (found, level) in zip(lanes, side_by_side(jobs), strict=True):
+                for k, (found, level) in zip(lanes, side_by_side(jobs, held.X.size), strict=True):
                     b[:, k], intercept[k] = found, level
         return b, intercept
 

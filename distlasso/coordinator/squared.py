@@ -118,6 +118,7 @@ class Squared:
         target = task.tol * self.d0 * 0.5 * 0.1**sharpness
         solutions = np.empty((strong.columns.size, len(batch)))
         form = strong.form.restrict(np.arange(strong.columns.size))
+        entries = strong.columns.size * (strong.columns.size if self._form == "gram" else task.y.size)
         forms, held = [form, *(form.twin() for _ in range(LANES - 1))], self._abreast()
         at_once, trail = LANES if held is None else SPAN, strong.trail.copy()
         for first in range(0, len(batch), at_once):
@@ -136,7 +137,7 @@ class Squared:
                 jobs = [partial(solve, forms[lane], batch[k].take(strong.columns), solutions[:, k], target=target,
                                 newton=strong.newtons[lane], names=strong.columns, polish=True)
                         for lane, k in enumerate(lanes)]  # fmt: skip
-                for k, solved in zip(lanes, side_by_side(jobs), strict=True):
+                for k, solved in zip(lanes, side_by_side(jobs, entries), strict=True):
                     solutions[:, k] = solved.b
             for k in models:
                 trail.add(batch[k], solutions[:, k])

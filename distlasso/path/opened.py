@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits
 
 from distlasso.coordinator.build import build
 from distlasso.coordinator.exchange import Exchange
@@ -32,6 +31,7 @@ from distlasso.path.outputs import Outputs
 from distlasso.path.plan import Projection, project
 from distlasso.path.result import Path
 from distlasso.queries import Moments
+from distlasso.runtime.blas import one_blas_thread
 from distlasso.runtime.chunks import Chunks, from_chunks
 from distlasso.runtime.local import Local, RowSpace, Runtime, serial, threads
 from distlasso.runtime.plan import plan_bundles
@@ -138,7 +138,7 @@ def opened(
     """
     place = _runtime(options.runtime, options.client, apart=isinstance(dataset.reader, Chunks))
     # A trial step that overflows is refused by its value; the user need not hear of it.
-    with threadpool_limits(1, "blas"), np.errstate(over="ignore", invalid="ignore"):
+    with one_blas_thread(), np.errstate(over="ignore", invalid="ignore"):
         try:
             dataset = place.place(dataset)
             budget = None if options.multi_task or options.solver == "admm" else options.memory

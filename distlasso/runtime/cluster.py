@@ -28,7 +28,6 @@ import distributed
 import numpy as np
 from distributed.comm.core import CommClosedError, connect
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits
 
 import distlasso
 from distlasso.data.blocks import Block
@@ -37,6 +36,7 @@ from distlasso.data.ingest import ingest
 from distlasso.data.store import limit_threads, open_dataset
 from distlasso.errors import DistlassoError, InputError, SchedulerError
 from distlasso.queries import Ask
+from distlasso.runtime.blas import one_blas_thread
 from distlasso.runtime.cache import StrongColumns, TileCache
 from distlasso.runtime.chunks import Chunks
 from distlasso.runtime.local import Part, RowSpace, answer_bundle, merge_all
@@ -477,7 +477,7 @@ def answer_run(run: Run, chunks: Sequence[Any] = ()) -> Answer:
         state.strong.clear()
         kept = state.strong[run.fit] = StrongColumns()
     moved = 0
-    with threadpool_limits(1, "blas"):
+    with one_blas_thread():
         for bundle in run.bundles:
             partial = answer_bundle(Part(data, bundle, rows, run.first_row), run.asks, kept)
             moved += carried(partial)

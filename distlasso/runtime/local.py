@@ -15,12 +15,12 @@ from typing import Any, Protocol, final
 
 import numpy as np
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits
 
 from distlasso.data.blocks import Block
 from distlasso.data.chosen import ChosenColumns
 from distlasso.data.dataset import Dataset
 from distlasso.queries import Ask, Gather, Own, Request, Rows, Tiles, answer, merge_answers
+from distlasso.runtime.blas import one_blas_thread
 from distlasso.runtime.cache import StrongColumns
 from distlasso.runtime.plan import Bundle, MergeTree, Plan
 from distlasso.runtime.traffic import asked, carried
@@ -236,7 +236,7 @@ class Local:
             tree.add(0, bundle.index, partial)
 
         self._moved += sum(asked(ask, len(bundles)) for ask in asks)
-        with threadpool_limits(1, "blas"):
+        with one_blas_thread():
             if self._threads == 1 or len(bundles) == 1:
                 for bundle in bundles:
                     add(bundle, one(bundle))

@@ -62,7 +62,7 @@ def approach(
     lanes = [slice(lane, None, LANES) for lane in range(min(LANES, len(penalties)))]
     groups = [_Group(held, penalties[own], b[:, own], intercept[own]) for own in lanes]
     jobs = [partial(group.approach, target) for group in groups]
-    for own, group, found in zip(lanes, groups, side_by_side(jobs), strict=True):
+    for own, group, found in zip(lanes, groups, side_by_side(jobs, held.X.size), strict=True):
         b[:, own], intercept[own], arrived[own] = group.b, group.intercept, found
     return b, intercept, arrived
 

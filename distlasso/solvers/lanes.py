@@ -1,8 +1,8 @@
 """Neighbouring lambdas side by side: each starts from the path so far, followed on, and is solved on a thread of its own.
 
 A start two steps ahead costs an epoch or two of the twenty that a solve takes, and halves the time on two processors.
-How many go side by side is fixed, so that the bits do not depend on the processors there are. Read next:
-``block_coordinate.py``.
+How many go side by side is fixed, so that the bits do not depend on the processors there are; a thread each they get only
+where that pays. Read next: ``block_coordinate.py``.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from typing import TypeVar, final
 
 import numpy as np
@@ -21,14 +22,20 @@ Floats = NDArray[np.float64]
 T = TypeVar("T")
 
 LANES = 2
+_WORTH_A_THREAD = 1 << 15
 
 
-def side_by_side(jobs: Sequence[Callable[[], T]]) -> list[T]:
-    """Run jobs on as many threads as there are processors, and return their results in order."""
-    if len(jobs) == 1:
-        return [jobs[0]()]
+def side_by_side(jobs: Sequence[Callable[[], T]], entries: int) -> list[T]:
+    """Run jobs on as many threads as there are processors, and return their results in order.
+
+    ``entries`` is the size of the matrix that each job goes through. Epochs over a small one are short, so the jobs would
+    mostly wait for each other to let go of the interpreter: one after the other takes a third less time then.
+    """
+    if len(jobs) == 1 or entries < _WORTH_A_THREAD:
+        return [job() for job in jobs]
     with ThreadPoolExecutor(min(len(jobs), os.cpu_count() or 1)) as pool:
-        return [future.result() for future in [pool.submit(job) for job in jobs]]
+        # A context each, which holds the caller's np.errstate.
+        return [future.result() for future in [pool.submit(copy_context().run, job) for job in jobs]]
 
 
 @final

@@ -29,6 +29,7 @@ from distlasso.queries import RowStep, Tiles
 Floats = NDArray[np.float64]
 
 _HALVINGS = 12
+_SHARE = 0.25  # of the fall that the slope promises; a parabola gives half of it at its minimum
 
 
 @final
@@ -152,8 +153,9 @@ class LocalStep:
         part = _Part(self.frame, band.tiles[0], band.shifts[0], step, loss)
         dual, slope = band.own.told, part.slope_at_consensus()
         factor = band.own.recall(self._key(loss), lambda: part.factor(self.reference, self.rho))
-        newton = factor.solve(slope - self.rho * dual)
-        found = newton if loss.quadratic else part.shortened(newton, dual, self.rho)
+        down = slope - self.rho * dual
+        newton = factor.solve(down)
+        found = newton if loss.quadratic else part.shortened(newton, np.sum(down * newton, axis=0), dual, self.rho)
         return LocalPartial(found[None], slope[None])
 
     def merge(self, left: object, right: object, axis: int) -> LocalPartial:
@@ -188,20 +190,24 @@ class _Part:
             return Woodbury(np.sqrt(h)[:, None] * self.frame.rows(self.tile, self.shift), rho)
         return Cholesky(self.frame.hessian(self.tile, self.shift, h), rho)
 
-    def shortened(self, step: Floats, dual: Floats, rho: float) -> Floats:
-        """The Newton step, halved for the models whose local objective it raises."""
+    def shortened(self, step: Floats, promised: Floats, dual: Floats, rho: float) -> Floats:
+        """The Newton step, halved for the models whose local objective does not fall by a share of what its slope promised.
+
+        To fall at all is not enough: a Hessian from elsewhere can be half of what it is here, and then the step leads from
+        one side of the minimum to the other, for ever.
+        """
         y, weight, eta = self.step.rows.y[:, None], self.step.rows.weight, self.step.eta
         along = self.frame.eta(self.tile, self.shift, step)
-        length, rose = np.ones(step.shape[1]), np.ones(step.shape[1], dtype=np.bool_)
+        length, short = np.ones(step.shape[1]), np.ones(step.shape[1], dtype=np.bool_)
         before = weight @ self.loss.value(y, eta) + 0.5 * rho * np.sum(dual * dual, axis=0)
         for _ in range(_HALVINGS):
             moved = dual + length * step
             after = weight @ self.loss.value(y, eta + length * along) + 0.5 * rho * np.sum(moved * moved, axis=0)
-            rose = ~(after <= before * (1.0 + 1e-12))
-            if not rose.any():
+            short = ~(after <= before * (1.0 + 1e-12) - _SHARE * length * promised)
+            if not short.any():
                 return length * step
-            length[rose] *= 0.5
-        return np.where(rose, 0.0, length) * step
+            length[short] *= 0.5
+        return np.where(short, 0.0, length) * step
 
     def _curvature(self, reference: Floats) -> Floats:
         rows = self.step.rows

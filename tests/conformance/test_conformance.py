@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import cycle
 from typing import Any
@@ -202,12 +202,6 @@ def test_every_encoding_and_runtime_ends_on_a_true_certificate(
     for rows in (90, 9):
         X, y = (part[:rows] for part in plain(case))
         fit_and_check(X, y, case, {"l1_ratio": 0.8, "standardize": True}, encoding, solver=solver, runtime=runtime)
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[Any]:
-    with dl.Cluster(n_workers=2) as running:
-        yield running
 
 
 @pytest.mark.parametrize("loss", LOSSES)

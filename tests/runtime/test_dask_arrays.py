@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
 from typing import Any
 
 import dask.array as da
@@ -16,12 +15,6 @@ import distlasso as dl
 from distlasso.events import PassFinished
 
 CHUNKS = {"rows": (100, 40), "columns": (500, 5), "grid": (130, 15), "whole": (500, 40)}
-
-
-@pytest.fixture(scope="module")
-def client() -> Iterator[Any]:
-    with distributed.Client(n_workers=2, threads_per_worker=2, dashboard_address="127.0.0.1:0") as running:
-        yield running
 
 
 def problem(n: int = 500, p: int = 40) -> tuple[Any, Any]:
@@ -36,8 +29,8 @@ def close(a: dl.Path, b: dl.Path) -> None:
     np.testing.assert_allclose(a.intercept, b.intercept, atol=1e-7)
 
 
-@pytest.mark.parametrize("dtype", [np.float64, np.float32, np.int16, np.bool_])
-@pytest.mark.parametrize("chunks", CHUNKS)
+@pytest.mark.parametrize(("chunks", "dtype"), [*((cut, np.float64) for cut in CHUNKS), ("rows", np.float32), ("columns", np.int16),
+                                               ("grid", np.bool_)])  # fmt: skip
 def test_the_path_is_that_of_the_array_itself(chunks: str, dtype: Any, client: Any) -> None:
     """For every way to cut it, whatever its numbers."""
     X, y = problem()

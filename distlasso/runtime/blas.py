@@ -1,0 +1,41 @@
+"""BLAS on one thread while a fit runs: bundles and lambdas are what goes side by side.
+
+``threadpoolctl.threadpool_limits`` looks for libraries anew each time, which takes milliseconds, and lets the first of
+several fits that ends give the threads back to all. Here the libraries are looked up once a process, and the last one out
+restores what the first one found. Read next: ``local.py``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from threading import Lock
+from typing import Any
+
+import scipy.linalg  # noqa: F401  # SciPy brings a BLAS of its own, which has to be there when libraries are looked up
+from threadpoolctl import ThreadpoolController
+
+_LOCK = Lock()
+_INSIDE: list[Any] = []  # limits, one for each who is inside; the first knows what there was before
+
+
+@contextmanager
+def one_blas_thread() -> Iterator[None]:
+    """Keep BLAS to one thread; may be nested, and entered by several threads."""
+    with _LOCK:
+        # Set by everyone who enters, since a BLAS on OpenMP keeps the number by thread.
+        _INSIDE.append(_libraries().limit(limits=1, user_api="blas"))
+    try:
+        yield
+    finally:
+        with _LOCK:
+            # The limits of the first are taken off last: whoever leaves takes those that were set last.
+            limits = _INSIDE.pop()
+            if not _INSIDE:
+                limits.restore_original_limits()
+
+
+@cache
+def _libraries() -> Any:
+    return ThreadpoolController()
