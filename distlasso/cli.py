@@ -75,6 +75,7 @@ def ingest(
     target: Annotated[str | None, typer.Option(help="Name of the target column.")] = None,
     weight: Annotated[str | None, typer.Option(help="Name of the column of sample weights.")] = None,
     offset: Annotated[str | None, typer.Option(help="Name of the column of offsets.")] = None,
+    fold: Annotated[str | None, typer.Option(help="Name of the column of cross-validation folds.")] = None,
     one_hot: Annotated[list[str] | None, typer.Option(help="Numeric column to encode as categories; repeat it.")] = None,
     encoding: Annotated[str, typer.Option(help="auto, dense, csr or csc.")] = "auto",
     dtype: Annotated[str | None, typer.Option(help="float64, float32, int8 or uint8, of dense values.")] = None,
@@ -88,9 +89,9 @@ def ingest(
     """Write a source to a chunked zarr store; killed half-way, the same command continues."""
     with Progress(enabled=not json_) as progress:
         dataset = dl.ingest(
-            source, store, target=target, weight=weight, offset=offset, one_hot=one_hot, encoding=encoding,
-            dtype=_dtype(dtype), chunks=_chunks(chunks), missing=missing, missing_value=missing_value, memory=memory,
-            overwrite=overwrite, on_event=progress,
+            source, store, target=target, weight=weight, offset=offset, fold=fold, one_hot=one_hot,
+            encoding=encoding, dtype=_dtype(dtype), chunks=_chunks(chunks), missing=missing, missing_value=missing_value,
+            memory=memory, overwrite=overwrite, on_event=progress,
         )  # fmt: skip
     _show(_about(dataset), json_)
 
@@ -217,8 +218,8 @@ def _about(dataset: dl.Dataset) -> dict[str, Any]:
         "chunks": [cuts.size - 1 for cuts in bounds], "chunk_shape": [int(np.diff(cuts).max()) for cuts in bounds],
         "target": dataset.y is not None,
         "sample_weight": dataset.sample_weight is not None, "offset": dataset.offset is not None,
-        "feature_names": dataset.feature_names is not None, "missing_value": spelled(dataset.missing_value),
-        "fingerprint": dataset.fingerprint,
+        "fold": dataset.fold is not None, "feature_names": dataset.feature_names is not None,
+        "missing_value": spelled(dataset.missing_value), "fingerprint": dataset.fingerprint,
     }  # fmt: skip
 
 
