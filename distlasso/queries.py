@@ -315,6 +315,7 @@ class Ask:
     rows: int = 0  # which of the row spaces that the runtime was opened with
     derivative: Floats | None = None  # [n, L]: w r / W, when the coordinator computed it
     sweep: bool = True  # whether answering visits every column: it is then a pass
+    fit: int = 0  # whose strong columns it is about: several fits may share a row space
 
     def cut(self, bundles: tuple[int, int], rows: tuple[int, int]) -> Ask:
         """What concerns some bundles, from the first up to but without the second, and their rows."""

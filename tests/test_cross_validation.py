@@ -379,6 +379,23 @@ def test_a_saved_choice_comes_back(tmp_path: Path) -> None:
         dl.load(tmp_path / "m")
 
 
+@pytest.mark.parametrize("runtime", ["serial", "threads"])
+def test_candidates_by_rounds_have_strong_columns_of_their_own(runtime: str) -> None:
+    wide = np.hstack([X, np.random.default_rng(0).standard_normal((N, 40))])
+    y, options = TARGETS["logistic"], {"loss": "logistic", "runtime": runtime, "lambdas": [0.1, 0.05]}
+    both = dl.cross_validate(wide, y, folds=IDS, l1_ratio=[0.5, 1.0], **options)
+    for ratio, candidate in zip((0.5, 1.0), both.candidates, strict=True):
+        alone = dl.cross_validate(wide, y, folds=IDS, l1_ratio=ratio, **options)
+        np.testing.assert_array_equal(candidate.path.coef.toarray(), alone.path.coef.toarray())
+        np.testing.assert_array_equal(candidate.scores, alone.scores)
+
+
+def test_means_that_differ_by_rounding_are_equal_and_the_largest_lambda_is_chosen() -> None:
+    curve = Curve(np.array([0.3, 0.1 + 0.2, 0.3, 0.5]) - 1.0, np.full(4, 0.01), np.arange(4))
+    below = Curve(curve.mean - 1e-16, curve.se, curve.n_active)
+    assert best(curve, "min") == 0 and best_of([curve, below], "min") == (0, 0)
+
+
 def test_a_choice_predicts_by_its_own_lambda_and_draws_its_scores(tmp_path: Path) -> None:
     cv = dl.cross_validate(X, Y, folds=IDS, **FEW)
     np.testing.assert_allclose(cv.predict(X), cv.intercept + X @ cv.coef)

@@ -48,6 +48,7 @@ class Exchange:
     rounds: int = 0
     imputation: Imputation | None = None
     rows: int = 0  # which row space it asks about
+    fit: int = 0  # for whom: fits have strong columns of their own
 
     def ask(
         self, query: Query, models: Models | None = None, derivative: Floats | None = None, *, sweep: bool = True
@@ -75,7 +76,7 @@ class Exchange:
             shift = None if shift is None else shift[columns]
             imputation = None if imputation is None else imputation.take(columns)
         request = Request(tuple(queries), models, self.loss, shift, columns, imputation, told, present=present)
-        return Ask(request, self.rows, derivative, sweep and columns is None)
+        return Ask(request, self.rows, derivative, sweep and columns is None, self.fit)
 
     def send(self, asks: Sequence[Ask]) -> list[list[Any]]:
         """Have requests answered in one exchange, one sweep at most."""

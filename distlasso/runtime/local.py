@@ -164,12 +164,12 @@ def _sweep(part: Part, asks: Sequence[Ask]) -> list[list[object]]:
 def _look(part: Part, ask: Ask, kept: StrongColumns) -> list[object]:
     """Answer a request about columns that are kept, as one tile with all rows."""
     request, bounds = ask.request, part.dataset.row_bounds - part.first_row
-    block = kept.block(ask.rows, part.bundle.index)
+    block = kept.block(ask.fit, part.bundle.index)
     if request.imputation is not None:
         block = block.imputed(request.imputation)
     rows = part.spaces[ask.rows].slice(int(bounds[part.bundle.r0]), int(bounds[part.bundle.r1]), ask.derivative)
     told = None if request.told is None else request.told[part.bundle.index - request.first]
-    own = Own(told, kept.recall(ask.rows, part.bundle.index))
+    own = Own(told, kept.recall(ask.fit, part.bundle.index))
     return answer(whole(block, request, own), rows, request)
 
 
@@ -178,16 +178,16 @@ def _gather_lacking(part: Part, asks: Sequence[Ask], kept: StrongColumns) -> Non
     lacking = {}
     for ask in asks:
         assert ask.request.columns is not None
-        missing = kept.lacking(ask.rows, part.bundle.index, ask.request.columns)
+        missing = kept.lacking(ask.fit, part.bundle.index, ask.request.columns)
         if missing is not None:
-            lacking[ask.rows] = (ask.request.columns, missing)
+            lacking[ask.fit] = (ask.request.columns, missing)
     if not lacking:
         return
     union = np.unique(np.concatenate([missing for _, missing in lacking.values()]))
     ((found,),) = _sweep(part, [Ask(Request((Gather(union),)))])
-    for rows, (columns, missing) in lacking.items():
+    for fit, (columns, missing) in lacking.items():
         gathered: Any = found
-        kept.add(rows, part.bundle.index, columns, gathered[:, np.searchsorted(union, missing)])
+        kept.add(fit, part.bundle.index, columns, gathered[:, np.searchsorted(union, missing)])
 
 
 def merge_all(asks: Sequence[Ask], axis: int) -> Callable[[list[list[object]], list[list[object]]], list[list[object]]]:
@@ -248,7 +248,7 @@ class Local:
                         add(bundle, future.result())
         kept = self._kept
         self._bytes += self._dataset.nbytes if kept is None or any(ask.request.columns is None for ask in asks) else 0
-        self._bytes += sum(kept.nbytes(ask.rows) for ask in asks if kept is not None and ask.request.columns is not None)
+        self._bytes += sum(kept.nbytes(ask.fit) for ask in asks if kept is not None and ask.request.columns is not None)
         return tree.result()
 
     def bytes_read(self) -> int:
