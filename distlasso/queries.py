@@ -316,12 +316,13 @@ class Ask:
     rows: int = 0  # which of the row spaces that the runtime was opened with
     derivative: Floats | None = None  # [n, L]: w r / W, when the coordinator computed it
     sweep: bool = True  # whether answering visits every column: it is then a pass
-    kept: int = -1  # which columns that are kept it asks about; -1 is those of its row space
+    fit: int = 0  # for whom: several fits may share a row space
+    kept: int = -1  # whose strong columns; -1 is those of the fit
 
     @property
     def place(self) -> int:
         """Where the columns are kept that it asks about."""
-        return self.rows if self.kept < 0 else self.kept
+        return self.fit if self.kept < 0 else self.kept
 
     def cut(self, bundles: tuple[int, int], rows: tuple[int, int]) -> Ask:
         """What concerns some bundles, from the first up to but without the second, and their rows."""

@@ -13,7 +13,7 @@ import pytest
 
 import distlasso as dl
 
-COMMANDS = ["demo", "ingest", "inspect", "fit", "predict"]
+COMMANDS = ["demo", "ingest", "inspect", "fit", "cv", "predict"]
 
 
 def run(*arguments: Any) -> subprocess.CompletedProcess[str]:
@@ -85,7 +85,9 @@ def bad(tmp_path: Path, table: Path) -> dict[str, tuple[list[Any], str]]:
     dl.ingest((np.eye(4), np.arange(4.0)), tmp_path / "fine.zarr")
     dl.ingest(np.eye(4), tmp_path / "untargeted.zarr")
     out = tmp_path / "out"
-    fit = ["fit", tmp_path / "fine.zarr", "--out", out, "--runtime", "serial"]
+    fit, cv = ([command, tmp_path / "fine.zarr", "--out", out, "--runtime", "serial"] for command in ("fit", "cv"))
+    fine = dl.open_dataset(tmp_path / "fine.zarr")
+    dl.cross_validate(fine, folds=2, n_lambdas=3).save(tmp_path / "chosen")
     return {
         "missing file": (["ingest", tmp_path / "none.csv", out, "--target", "y"], "no file at"),
         "empty file": (["ingest", tmp_path / "empty.csv", out, "--target", "y"], "is empty"),
@@ -115,6 +117,18 @@ def bad(tmp_path: Path, table: Path) -> dict[str, tuple[list[Any], str]]:
         "no argument": (["fit"], "Missing argument"),
         "no option": ([*fit, "--colour", "red"], "No such option"),
         "option of another kind": ([*fit, "--tol", "small"], "--tol"),
+        "folds": ([*cv, "--folds", 1], "k=1 of KFold"),
+        "too many folds": ([*cv, "--folds", 1000], "1000 folds are more than the 4 rows"),
+        "rule": ([*cv, "--rule", "best"], "rule='best' is not known"),
+        "score": ([*cv, "--score", "auc"], "score='auc' is not known for squared loss"),
+        "schedule": ([*cv, "--schedule", "mcp,scadd"], "--schedule 'scadd' is not known"),
+        "text ratio": ([*cv, "--l1-ratio", "a"], "--l1-ratio 'a' are not numbers"),
+        "no ratio": ([*cv, "--l1-ratio", ""], "l1_ratio is empty"),
+        "features": ([*cv, "--max-features", 0], "max_features=0"),
+        "class of numbers": (["predict", tmp_path / "chosen", tmp_path / "fine.zarr", "--out", tmp_path / "p.npy", "--type",
+                              "class"], "type='class' is not known for squared loss"),
+        "a fold that is missing": (["ingest", tmp_path / "hole.csv", out, "--target", "y", "--fold", "a"],
+                                   "'a' has a missing value in row 1"),
         "memory": (["ingest", table, out, "--target", "price", "--memory", "1..2GB"], "memory='1..2GB'"),
         "latin names": (["ingest", tmp_path / "latin.csv", out, "--target", "y"], "latin.csv is not UTF-8"),
         "latin values": (["ingest", tmp_path / "latin2.csv", out, "--target", "y"], "'a' is not UTF-8"),
@@ -195,6 +209,50 @@ def test_names_may_be_unicode_and_links(tmp_path: Path) -> None:
         dl.ingest(tmp_path / "ünï côde.csv", tmp_path / "link.zarr", target="y")
     dl.ingest(tmp_path / "ünï côde.csv", tmp_path / "link.zarr", target="y", overwrite=True)
     assert sorted(entry.name for entry in tmp_path.glob("*.zarr*")) == ["link.zarr", "störe ★.zarr"]
+
+
+def test_folds_of_a_table_choose_a_model_that_predicts_by_its_own_lambda(tmp_path: Path) -> None:
+    rng = np.random.default_rng(1)
+    X, folds = rng.standard_normal((200, 6)), np.arange(200) % 4
+    y = (X[:, 0] - X[:, 1] + rng.logistic(size=200) > 0).astype(int)
+    rows = [",".join(f"{value:.6f}" for value in row) + f",{fold},{label}" for row, fold, label in zip(X, folds, y, strict=True)]
+    (tmp_path / "t.csv").write_text("\n".join(["a,b,c,d,e,f,part,won", *rows]))
+    store, model, out = tmp_path / "s.zarr", tmp_path / "m", tmp_path / "p.npy"
+    assert not json.loads(run("ingest", tmp_path / "t.csv", store, "--target", "won", "--json").stdout)["fold"]
+    done = run("ingest", tmp_path / "t.csv", store, "--target", "won", "--fold", "part", "--overwrite", "--json")
+    assert done.returncode == 0, done.stderr
+    about = json.loads(run("inspect", store, "--json").stdout)
+    assert (about["columns"], about["fold"]) == (6, True)
+    options = ["--loss", "logistic", "--rule", "1se", "--score", "auc", "--l1-ratio", "0.5,1", "--n-lambdas", 20]
+    done = run("cv", store, "--out", model, *options, "--runtime", "serial", "--json")
+    assert done.returncode == 0, done.stderr
+    summary = json.loads(done.stdout)
+    cv = dl.cross_validate(dl.open_dataset(store), folds=folds, loss="logistic", rule="1se", score="auc", l1_ratio=[0.5, 1],
+                           n_lambdas=20)  # fmt: skip
+    assert (summary["folds"], summary["candidates"], summary["l1_ratio"]) == (4, 2, cv.l1_ratio)
+    for name, value in (("lambda", cv.lambda_), ("lambda_min", cv.lambda_min), ("lambda_1se", cv.lambda_1se),
+                        ("mean_score", cv.mean[cv.best])):  # fmt: skip
+        assert summary[name] == pytest.approx(value), name
+    for kind in ("link", "response", "class"):
+        done = run("predict", model, store, "--out", out, "--type", kind, "--overwrite", "--json")
+        assert done.returncode == 0, done.stderr
+        assert json.loads(done.stdout)["lambdas"] == 1
+        np.testing.assert_allclose(np.load(out), cv.predict(X, type=kind), atol=1e-5)
+
+
+def test_a_table_of_scores_marks_both_choices_and_every_candidate(tmp_path: Path) -> None:
+    rng = np.random.default_rng(2)
+    X = rng.standard_normal((120, 8))
+    dl.ingest((X, X[:, 0] + rng.standard_normal(120)), tmp_path / "s.zarr")
+    done = run("cv", tmp_path / "s.zarr", "--out", tmp_path / "m", "--folds", 5, "--random-state", 3, "--schedule", "none,mcp",
+               "--rule", "1se", "--max-features", 4, "--runtime", "serial")  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert lines[0].split() == ["lambda", "active", "mean", "mse", "se", "choice"]
+    assert sum("<- chosen" in line for line in lines) == 2 and sum("min" in line for line in lines[1:]) == 1
+    assert sum("MCP(gamma=3.0)" in line for line in lines) == 1 and "certificate: " in lines[-1]
+    cv = dl.load(tmp_path / "m")
+    assert isinstance(cv, dl.CrossValidation) and cv.max_features == 4 and cv.scores.shape[1] == 5
 
 
 def test_a_path_that_ended_early_says_so(table: Path, tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from sklearn.model_selection import GroupKFold, PredefinedSplit, ShuffleSplit
 
 import distlasso as dl
 from distlasso.path.choice import Curve, best, best_of, summarise
-from distlasso.path.folds import Known, hashed
+from distlasso.path.folds import Known, as_folds, hashed
 
 RNG = np.random.default_rng(3)
 N, P = 150, 24
@@ -379,6 +379,23 @@ def test_a_saved_choice_comes_back(tmp_path: Path) -> None:
         dl.load(tmp_path / "m")
 
 
+@pytest.mark.parametrize("runtime", ["serial", "threads"])
+def test_candidates_by_rounds_have_strong_columns_of_their_own(runtime: str) -> None:
+    wide = np.hstack([X, np.random.default_rng(0).standard_normal((N, 40))])
+    y, options = TARGETS["logistic"], {"loss": "logistic", "runtime": runtime, "lambdas": [0.1, 0.05]}
+    both = dl.cross_validate(wide, y, folds=IDS, l1_ratio=[0.5, 1.0], **options)
+    for ratio, candidate in zip((0.5, 1.0), both.candidates, strict=True):
+        alone = dl.cross_validate(wide, y, folds=IDS, l1_ratio=ratio, **options)
+        np.testing.assert_array_equal(candidate.path.coef.toarray(), alone.path.coef.toarray())
+        np.testing.assert_array_equal(candidate.scores, alone.scores)
+
+
+def test_means_that_differ_by_rounding_are_equal_and_the_largest_lambda_is_chosen() -> None:
+    curve = Curve(np.array([0.3, 0.1 + 0.2, 0.3, 0.5]) - 1.0, np.full(4, 0.01), np.arange(4))
+    below = Curve(curve.mean - 1e-16, curve.se, curve.n_active)
+    assert best(curve, "min") == 0 and best_of([curve, below], "min") == (0, 0)
+
+
 def test_a_choice_predicts_by_its_own_lambda_and_draws_its_scores(tmp_path: Path) -> None:
     cv = dl.cross_validate(X, Y, folds=IDS, **FEW)
     np.testing.assert_allclose(cv.predict(X), cv.intercept + X @ cv.coef)
@@ -406,9 +423,12 @@ CASES: list[tuple[str, dict[str, Any], str]] = [
     ("a gap too wide", {"folds": dl.TimeSeries(4, gap=40)}, "leave none of 150 rows"),
     ("pairs that overlap", {"folds": [(np.arange(90), np.arange(80, 120))]}, "holds out rows that it trains on"),
     ("rows beyond the data", {"folds": [(np.arange(90), np.arange(200, 220))]}, "not a pair of row numbers"),
+    ("a row twice", {"folds": [(np.r_[0:90, 3], np.arange(100, 120))]}, "names a row twice"),
     ("an empty pair", {"folds": [(np.arange(90), np.array([], dtype=int))]}, "to hold out"),
     ("rule", {"rule": "max"}, "rule='max'"),
     ("score", {"score": "auc"}, "score='auc' is not known for squared loss"),
+    ("average", {"average": "mean"}, "average='mean' is not known"),
+    ("fixed", {"fixed": "alpha"}, "fixed='alpha' is not known"),
     ("cap", {"max_features": 0}, "max_features=0"),
     ("prior", {"prior": dl.Laplace(1.0)}, "leaves nothing to choose"),
     ("no ratio", {"l1_ratio": []}, "l1_ratio is empty"),
@@ -424,6 +444,38 @@ def test_bad_input_is_refused_in_one_line(options: dict[str, Any], message: str)
     with pytest.raises(dl.InputError, match=message) as caught:
         dl.cross_validate(X, **{"y": Y, **options})
     assert "\n" not in str(caught.value)
+
+
+def test_folds_may_count_alike_whatever_they_hold_out() -> None:
+    cv = dl.cross_validate(X, Y, folds=np.minimum(IDS, 1), average="folds", **FEW)
+    np.testing.assert_allclose(cv.mean, cv.scores.mean(axis=1))
+    np.testing.assert_allclose(cv.se, np.abs(cv.scores[:, 0] - cv.scores[:, 1]) / 2)
+
+
+@pytest.mark.parametrize("loss", ["squared", "logistic"])
+def test_with_c_fixed_a_fold_has_the_penalty_of_its_own_sum(loss: str) -> None:
+    cv = dl.cross_validate(X, TARGETS[loss], loss=loss, folds=IDS, fixed="C", tol=1e-12, **FEW)
+    for fold in range(4):
+        own = np.flatnonzero(fold != IDS)
+        alone = dl.fit_path(X[own], TARGETS[loss][own], loss=loss, lambdas=cv.lambdas * N / own.size, tol=1e-12)
+        np.testing.assert_allclose(cv.chosen.fold_coef[fold].toarray(), alone.coef.toarray(), atol=1e-5)
+
+
+def test_pairs_that_are_k_folds_share_their_cells() -> None:
+    rows = Known(np.ones(N), None, 0)
+    pairs = list(PredefinedSplit(np.where(IDS == 3, -1, IDS)).split())
+    (partition,) = as_folds(pairs, (N, P), Y).partitions(rows)
+    assert partition.n_cells == 4 and len(partition.test) == 3
+    for (train, test), own, held in zip(pairs, partition.train, partition.test, strict=True):
+        np.testing.assert_array_equal(np.flatnonzero(np.isin(partition.cell, own)), train)
+        np.testing.assert_array_equal(np.flatnonzero(np.isin(partition.cell, held)), test)
+    assert len(as_folds(ShuffleSplit(3, random_state=0), (N, P), Y).partitions(rows)) == 3
+
+
+def test_without_an_intercept_a_fold_may_train_on_one_class() -> None:
+    y = (IDS == 1) * 1.0
+    cv = dl.cross_validate(X, y, loss="logistic", folds=IDS, fit_intercept=False, **FEW)
+    assert np.isfinite(cv.scores).all()
 
 
 def test_folds_that_train_on_one_class_are_named() -> None:

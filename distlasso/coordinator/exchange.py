@@ -48,7 +48,8 @@ class Exchange:
     rounds: int = 0
     imputation: Imputation | None = None
     rows: int = 0  # which row space it asks about
-    kept: int = -1  # whose strong columns; -1 is those of its row space
+    fit: int = 0  # for whom: fits have strong columns of their own
+    kept: int = -1  # whose strong columns; -1 is its own
 
     def ask(
         self, query: Query, models: Models | None = None, derivative: Floats | None = None, *, sweep: bool = True
@@ -76,7 +77,7 @@ class Exchange:
             shift = None if shift is None else shift[columns]
             imputation = None if imputation is None else imputation.take(columns)
         request = Request(tuple(queries), models, self.loss, shift, columns, imputation, told, present=present)
-        return Ask(request, self.rows, derivative, sweep and columns is None, self.kept)
+        return Ask(request, self.rows, derivative, sweep and columns is None, self.fit, self.kept)
 
     def send(self, asks: Sequence[Ask]) -> list[list[Any]]:
         """Have requests answered in one exchange, one sweep at most."""

@@ -97,7 +97,7 @@ class _Seat(Generic[T]):
 
 @final
 class Lockstep:
-    """Runs fits over one exchange; fit ``k`` asks about row space ``k``, through ``exchanges[k]``."""
+    """Runs fits over one exchange; fit ``k`` asks about row space ``k``, unless it is told another, through ``exchanges[k]``."""
 
     def __init__(
         self, exchange: Exchange, count: int, *, at_once: int = 32, announce: Callable[[int, Event], None] | None = None
@@ -109,7 +109,7 @@ class Lockstep:
         """
         self._exchange, self._count, self._at_once, self._table = exchange, count, at_once, _Table()
         self._announce_to = announce or (lambda k, event: exchange.listener(event))
-        self.exchanges = [replace(exchange, rows=k) for k in range(count)] if count > 1 else [exchange]
+        self.exchanges = [replace(exchange, rows=k, fit=k) for k in range(count)] if count > 1 else [exchange]
         self._seats: dict[int, _Seat[Any]] = {}
 
     @property

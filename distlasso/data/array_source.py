@@ -15,7 +15,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from distlasso.data.dataset import as_block, check_rows, check_weights, real_matrix, stored_dtype
+from distlasso.data.dataset import as_block, check_folds, check_rows, check_weights, real_matrix, stored_dtype
 from distlasso.data.missing import Code, recode
 from distlasso.data.sources import Batch, Options
 from distlasso.errors import InputError
@@ -40,7 +40,7 @@ def from_arrays(X: Any, y: Any, options: Options) -> ArraySource:
         raise InputError("missing='keep' is for dense X: pass a dense array, or missing='mean' or 'drop'")
     n = matrix.shape[0]
     dropped, means = (_sparse_holes if sp.issparse(matrix) else _dense_holes)(matrix, options.missing)
-    parts = {"y": y, "weight": options.weight, "offset": options.offset}
+    parts = {"y": y, "weight": options.weight, "offset": options.offset, "fold": options.fold}
     if options.missing == "drop":
         for values in parts.values():
             dropped |= _holes_in(values, n)
@@ -52,7 +52,8 @@ def from_arrays(X: Any, y: Any, options: Options) -> ArraySource:
     target = None if y is None else check_rows("y", kept["y"], left)
     weight = None if options.weight is None else check_weights(kept["weight"], left)
     offset = None if options.offset is None else check_rows("offset", kept["offset"], left)
-    beside = _Rows(target, weight, offset)
+    fold = None if options.fold is None else check_folds(kept["fold"], left)
+    beside = _Rows(target, weight, offset, fold)
     if sp.issparse(matrix):
         return ArraySource(_csr(matrix, rows, means), beside, None, None, np.dtype(np.float64), None)
     dtype = np.dtype(options.dtype or stored_dtype(matrix.dtype))
@@ -67,9 +68,14 @@ class _Rows:
     y: Floats | None
     weight: Floats | None
     offset: Floats | None
+    fold: Floats | None
+
+    @property
+    def all(self) -> tuple[Floats | None, ...]:
+        return self.y, self.weight, self.offset, self.fold
 
     def cut(self, rows: slice) -> tuple[Floats | None, ...]:
-        return tuple(None if v is None else v[rows] for v in (self.y, self.weight, self.offset))
+        return tuple(None if v is None else v[rows] for v in self.all)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +112,7 @@ class ArraySource:
         """Hash of shape, dtype, what belongs to the rows, and a sample of X."""
         about = (self._X.shape, self.dtype.str, self.nnz, self._codes)
         digest = hashlib.blake2b(repr(about).encode(), digest_size=16)
-        for values in (self._rows.y, self._rows.weight, self._rows.offset, self._kept, self._means):
+        for values in (*self._rows.all, self._kept, self._means):
             digest.update(b"none" if values is None else values.tobytes())
         for i in range(0, self._X.shape[0], max(1, self._X.shape[0] // 64)):
             row = self._X[[i]].toarray() if self.sparse else self._X[i]
@@ -134,7 +140,7 @@ class ArraySource:
 
 
 def _refuse_names(options: Options) -> None:
-    for name in ("target", "weight", "offset"):
+    for name in ("target", "weight", "offset", "fold"):
         value = getattr(options, name)
         if isinstance(value, str):
             raise InputError(f"{name}={value!r} names a column, but arrays have no column names: pass values")
@@ -235,7 +241,7 @@ def _check_range(matrix: Any, dtype: np.dtype[Any], means: Floats | None) -> Non
 
 
 def _holes_in(values: Any, n: int) -> Mask:
-    """Rows where a target, weight or offset is missing; none if it is not numbers, which is refused later."""
+    """Rows where a target, weight, offset or fold is missing; none if it is not numbers, which is refused later."""
     try:
         found = np.asarray([] if values is None else values, dtype=np.float64)
     except (TypeError, ValueError):

@@ -62,7 +62,7 @@ class Dataset:
     y, sample_weight, offset : float64 [n] or None
         Target ([n, q] for q responses), weights and offset of the rows.
     fold : float64 [n] or None
-        Fold of every row in a cross-validation.
+        Fold of every row in a cross-validation; -1 where it always trains.
     feature_names : list of str or None
         Names of the columns.
     statistics : Statistics or None
@@ -117,8 +117,8 @@ class Dataset:
     @classmethod
     def from_arrays(
         cls, X: Any, y: ArrayLike | None = None, *, sample_weight: ArrayLike | None = None,
-        offset: ArrayLike | None = None, feature_names: Sequence[str] | None = None, missing_value: Any = None,
-        row_chunks: int | None = None, col_chunks: int | None = None,
+        offset: ArrayLike | None = None, fold: ArrayLike | None = None, feature_names: Sequence[str] | None = None,
+        missing_value: Any = None, row_chunks: int | None = None, col_chunks: int | None = None,
     ) -> Dataset:  # fmt: skip
         """Wrap arrays in memory, without a copy where dtype and layout allow.
 
@@ -128,6 +128,8 @@ class Dataset:
             float64, float32, int8 and uint8 stay as they are, bool becomes int8, other numbers float64.
         y, sample_weight, offset : float [n], optional
             What belongs to the rows.
+        fold : int [n], optional
+            Fold of every row in a cross-validation; -1 where it always trains.
         feature_names : sequence of str, optional
             Names of the columns.
         missing_value : int or NaN, optional
@@ -160,7 +162,8 @@ class Dataset:
             reader=InMemory.cut(matrix, row_bounds, col_bounds, code), missing_value=code,
             y=None if y is None else check_target(y, n),
             sample_weight=None if sample_weight is None else check_weights(sample_weight, n),
-            offset=None if offset is None else check_rows("offset", offset, n), feature_names=names,
+            offset=None if offset is None else check_rows("offset", offset, n),
+            fold=None if fold is None else check_folds(fold, n), feature_names=names,
         )  # fmt: skip
 
 
@@ -222,6 +225,15 @@ def check_target(values: ArrayLike, n: int) -> Floats:
     if array.ndim != 2 or array.shape[1] < 2:
         return check_rows("y", values, n)
     return np.stack([check_rows(f"column {j} of y", array[:, j], n) for j in range(array.shape[1])], axis=1)
+
+
+def check_folds(values: ArrayLike, n: int) -> Floats:
+    """Check that ``values`` are ``n`` whole numbers; anything else is a column that was named by mistake."""
+    folds = check_rows("fold", values, n)
+    bad = np.flatnonzero(folds != np.rint(folds))
+    if bad.size:
+        raise InputError(f"fold has {folds[bad[0]]:g} in row {bad[0]}: folds are whole numbers, -1 where a row always trains")
+    return folds
 
 
 def check_weights(values: ArrayLike, n: int) -> Floats:

@@ -44,6 +44,7 @@ def ingest(
     target: Any = None,
     weight: Any = None,
     offset: Any = None,
+    fold: Any = None,
     one_hot: Any = None,
     encoding: str = "auto",
     dtype: Any = None,
@@ -63,8 +64,9 @@ def ingest(
         sparse matrix, named ``column=level``.
     store : path
         Where the store goes; its folder must exist.
-    target, weight, offset : str or array, optional
-        Column names of a table, or arrays for arrays.
+    target, weight, offset, fold : str or array, optional
+        Column names of a table, or arrays for arrays. Folds are whole numbers, -1 where a row always trains:
+        ``cross_validate`` uses them unless it is given others.
     one_hot : list of str, optional
         Further columns of a table to encode as categories.
     encoding : {"auto", "dense", "csr", "csc"}
@@ -100,8 +102,8 @@ def ingest(
         If disk or memory does not suffice.
     """
     final = _place(store, overwrite=overwrite)
-    opened = open_source(source, target=target, weight=weight, offset=offset, one_hot=one_hot, dtype=dtype,
-                         missing=missing, missing_value=missing_value)  # fmt: skip
+    opened = open_source(source, target=target, weight=weight, offset=offset, fold=fold, one_hot=one_hot,
+                         dtype=dtype, missing=missing, missing_value=missing_value)  # fmt: skip
     budget = parse_bytes(memory)
     layout = plan_layout(opened.shape, opened.dtype.itemsize, sparse=opened.sparse, nnz=opened.nnz, encoding=encoding,
                          chunks=chunks, memory=budget)  # fmt: skip
@@ -263,7 +265,7 @@ class _Writer:
         found = block.moments(weight, y if batch.offset is None else y - batch.offset)
         self._put(X, r0, r1, c0, c1)
         if c0 == 0:
-            for name, values in (("y", batch.y), ("sample_weight", batch.weight), ("offset", batch.offset)):
+            for name, values in (("y", batch.y), ("sample_weight", batch.weight), ("offset", batch.offset), ("fold", batch.fold)):
                 if values is not None:
                     self._vector(name)[r0:r1] = values
         statistics, digest = self.progress.statistics, hashlib.blake2b(digest_size=16)
@@ -273,6 +275,9 @@ class _Writer:
             statistics[-1] = merge(statistics[-1], found)
         for values in (y, weight, *((X.data, X.indices, X.indptr) if sp.issparse(X) else (X,))):
             digest.update(np.ascontiguousarray(values).data.cast("B"))
+        for role, own in (("offset", batch.offset), ("fold", batch.fold)):
+            if own is not None:
+                digest.update(role.encode() + own.tobytes())
         self.progress.digests.append(digest.hexdigest())
         return block.nbytes
 
@@ -360,11 +365,11 @@ def _join(parts: list[Batch]) -> Batch:
         values = [getattr(b, name) for b in parts]
         return None if values[0] is None else np.concatenate(values)
 
-    return Batch(X, rows("y"), rows("weight"), rows("offset"))
+    return Batch(X, rows("y"), rows("weight"), rows("offset"), rows("fold"))
 
 
 def _cut(batch: Batch, start: int, stop: int) -> Batch:
     def rows(values: NDArray[np.float64] | None) -> NDArray[np.float64] | None:
         return None if values is None else values[start:stop]
 
-    return Batch(batch.X[start:stop], rows(batch.y), rows(batch.weight), rows(batch.offset))
+    return Batch(batch.X[start:stop], rows(batch.y), rows(batch.weight), rows(batch.offset), rows(batch.fold))

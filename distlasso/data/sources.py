@@ -35,6 +35,7 @@ class Batch:
     y: Floats | None
     weight: Floats | None
     offset: Floats | None
+    fold: Floats | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +45,7 @@ class Options:
     target: Any = None
     weight: Any = None
     offset: Any = None
+    fold: Any = None
     one_hot: tuple[str, ...] = ()
     dtype: Any = None
     missing: str = "error"
@@ -96,8 +98,8 @@ class Source(Protocol):
 
 
 def open_source(
-    source: Any, *, target: Any = None, weight: Any = None, offset: Any = None, one_hot: Any = None, dtype: Any = None,
-    missing: str = "error", missing_value: Any = None,
+    source: Any, *, target: Any = None, weight: Any = None, offset: Any = None, fold: Any = None, one_hot: Any = None,
+    dtype: Any = None, missing: str = "error", missing_value: Any = None,
 ) -> Source:  # fmt: skip
     """Open arrays or files as a source.
 
@@ -113,7 +115,7 @@ def open_source(
     columns = [one_hot] if isinstance(one_hot, str) else one_hot or []
     if not isinstance(columns, list | tuple) or not all(isinstance(name, str) for name in columns):
         raise InputError(f"one_hot={one_hot!r} is not a list of column names")
-    options = Options(target, weight, offset, tuple(columns), _stored(dtype), missing, _code(missing_value, missing))
+    options = Options(target, weight, offset, fold, tuple(columns), _stored(dtype), missing, _code(missing_value, missing))
     if isinstance(source, str | os.PathLike):
         return _open_file(Path(source), options)
     if isinstance(target, str) and type(source).__module__.split(".")[0] in ("pandas", "pyarrow"):
@@ -192,9 +194,10 @@ def _open_npz(path: Path, options: Options) -> Source:
         if options.target not in arrays:
             raise InputError(f"{path} has no array {options.target!r}: it has {', '.join(sorted(arrays))}")
         y = arrays[options.target]
-    weight = options.weight if options.weight is not None else arrays.get("sample_weight")
-    offset = options.offset if options.offset is not None else arrays.get("offset")
-    rest = replace(options, target=None, weight=weight, offset=offset)
+    beside = {"weight": "sample_weight", "offset": "offset", "fold": "fold"}
+    own = {role: getattr(options, role) for role in beside}
+    found: dict[str, Any] = {role: arrays.get(name) if own[role] is None else own[role] for role, name in beside.items()}
+    rest = replace(options, target=None, **found)
     return _from_arrays(X, y if y is not None else arrays.get("y"), rest)
 
 

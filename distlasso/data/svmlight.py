@@ -19,7 +19,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from distlasso.data.dataset import check_rows, check_weights
+from distlasso.data.dataset import check_folds, check_rows, check_weights
 from distlasso.data.missing import Code
 from distlasso.data.sources import Batch, Options
 from distlasso.errors import InputError
@@ -34,7 +34,7 @@ _EXPANSION = 4  # "1:1 " is four bytes of text and twelve decoded
 
 @final
 class SvmlightSource:
-    """An svmlight file, with the weights and offsets that were given beside it."""
+    """An svmlight file, with the weights, offsets and folds that were given beside it."""
 
     feature_names: list[str] | None = None
     dtype: np.dtype[Any] = np.dtype(np.float64)
@@ -42,10 +42,10 @@ class SvmlightSource:
     missing_value: Code | None = None
 
     def __init__(
-        self, path: Path, shape: tuple[int, int], nnz: int, base: int, missing: str, weight: Floats | None,
-        offset: Floats | None,
+        self, path: Path, shape: tuple[int, int], nnz: int, base: int, missing: str,
+        beside: tuple[Floats | None, Floats | None, Floats | None],
     ) -> None:  # fmt: skip
-        self._path, self._base, self._missing, self._weight, self._offset = path, base, missing, weight, offset
+        self._path, self._base, self._missing, self._beside = path, base, missing, beside
         self.shape, self.nnz = shape, nnz
 
     @classmethod
@@ -70,14 +70,15 @@ class SvmlightSource:
             raise InputError(f"{path} is empty: it has {n} rows and {nnz} values")
         weight = None if options.weight is None else check_weights(_of(mask, options.weight, "sample_weight"), n)
         offset = None if options.offset is None else check_rows("offset", _of(mask, options.offset, "offset"), n)
-        return cls(path, (n, high + 1 - low), nnz, low, options.missing, weight, offset)
+        fold = None if options.fold is None else check_folds(_of(mask, options.fold, "fold"), n)
+        return cls(path, (n, high + 1 - low), nnz, low, options.missing, (weight, offset, fold))
 
     @property
     def fingerprint(self) -> str:
         """Path, size and time of the file, and everything given beside it."""
         about = os.stat(self._path)
         digest = hashlib.blake2b(repr((self._missing, self._base, self.shape)).encode(), digest_size=16)
-        for values in (self._weight, self._offset):
+        for values in self._beside:
             digest.update(b"none" if values is None else values.tobytes())
         return f"{self._path.absolute()} {about.st_size} {about.st_mtime_ns} {digest.hexdigest()}"
 
@@ -91,8 +92,8 @@ class SvmlightSource:
             row += rows.size
             if taken.size:
                 at = slice(row - taken.size, row)
-                weight, offset = (None if v is None else v[at] for v in (self._weight, self._offset))
-                yield Batch(self._shifted(X, taken)[:, a:b], y[taken], weight, offset)
+                beside = (None if v is None else v[at] for v in self._beside)
+                yield Batch(self._shifted(X, taken)[:, a:b], y[taken], *beside)
 
     def _shifted(self, X: Any, rows: NDArray[np.int64]) -> sp.csr_array:
         """The rows that are taken, with columns numbered from 0 whatever the file does."""

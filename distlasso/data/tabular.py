@@ -13,7 +13,7 @@ import hashlib
 import os
 import re
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, final
@@ -46,7 +46,7 @@ def open_table(source: Any, options: Options) -> TableSource:
     name = str(source) if isinstance(source, Path) else "the table"
     if not isinstance(options.target, str):
         raise InputError(f"{name}: name the target column (target=..., --target)")
-    for role in ("weight", "offset"):
+    for role in ("weight", "offset", "fold"):
         value = getattr(options, role)
         if not isinstance(value, str | None):
             raise InputError(f"{name}: {role} must be the name of a column, not {type(value).__name__}")
@@ -58,7 +58,7 @@ class _Scan:
     """What the first pass found."""
 
     features: list[Feature]
-    roles: list[str]  # target, weight, offset
+    roles: list[str]  # target, weight, offset, fold
     read: int = 0
     rows: int = 0  # that stay
     entries: int = 0
@@ -142,7 +142,7 @@ class TableSource:
     def _encode(self, table: Any, a: int, b: int) -> Batch:
         within = [f for f in self._scan.features if f.first < b and f.first + f.width > a]
         X = self._sparse(table, within, a, b) if self.sparse else self._dense(table, within)
-        roles = (self._options.target, self._options.weight, self._options.offset)
+        roles = (self._options.target, self._options.weight, self._options.offset, self._options.fold)
         return Batch(X, *(None if name is None else _numbers(table, name) for name in roles))
 
     def _dense(self, table: Any, within: list[Feature]) -> NDArray[Any]:
@@ -167,6 +167,13 @@ class TableSource:
                 places[:, k] = np.where(values[:, k] != 0, feature.first, -1)
         return csr_of(places, values, a, b - a)
 
+    def _rule(self, name: str) -> tuple[Callable[[Floats], Mask], str] | None:
+        if name == self._options.weight:
+            return (lambda values: values < 0), "a negative weight"
+        if name == self._options.fold:
+            return (lambda values: ~np.isnan(values) & (values != np.rint(values))), "not a whole number, as folds are,"
+        return None
+
     def _kept(self, table: Any, row: int) -> Any:
         """The rows that stay. A value that may not be missing, infinite or negative is an error with row and column."""
         scan, missing = self._scan, self._options.missing
@@ -175,7 +182,7 @@ class TableSource:
             *((role, True, True) for role in scan.roles),
             *((f.name, False, not f.categorical) for f in scan.features),
         ):
-            holes = _checked(table, name, row, name == self._options.weight) if numeric else _holes(table.column(name))
+            holes = _checked(table, name, row, self._rule(name)) if numeric else _holes(table.column(name))
             if not holes.any() or (missing in ("mean", "keep") and not role):
                 continue
             if missing != "drop":
@@ -299,7 +306,7 @@ def _widest(entry: Any, options: Options) -> Any:
 
 def _plan(reader: _Reader, options: Options) -> _Scan:
     names = reader.schema.names
-    roles = [name for name in (options.target, options.weight, options.offset) if name is not None]
+    roles = [name for name in (options.target, options.weight, options.offset, options.fold) if name is not None]
     for name in (*roles, *options.one_hot):
         if name not in names:
             near = difflib.get_close_matches(str(name), names, 3) or names[:8]
@@ -309,7 +316,7 @@ def _plan(reader: _Reader, options: Options) -> _Scan:
             raise InputError(f"{reader.name} has {names.count(name)} columns named {name!r}: give each its own name")
     for name in roles:
         if roles.count(name) > 1 or name in options.one_hot:
-            raise InputError(f"column {name!r} is named twice: target, weight, offset and one_hot need one each")
+            raise InputError(f"column {name!r} is named twice: target, weight, offset, fold and one_hot need one each")
         kind = reader.schema.field(name).type
         if not _is_numeric(kind):
             raise InputError(f"{reader.name}: column {name!r} is not numeric, it holds {kind}")
@@ -370,10 +377,11 @@ def _holes(column: Any) -> Mask:
     return np.asarray(pc.is_null(column, nan_is_null=floating).to_numpy(), dtype=np.bool_)
 
 
-def _checked(table: Any, name: str, row: int, weight: bool) -> Mask:
-    """Where a column of numbers has none."""
+def _checked(table: Any, name: str, row: int, rule: tuple[Callable[[Floats], Mask], str] | None) -> Mask:
+    """Where a column of numbers has none; ``rule`` is what is wrong with the values of a role, and how to call it."""
     values = _numbers(table, name)
-    for bad, what in ((np.isinf(values), "infinite"), (values < 0 if weight else np.zeros(0), "a negative weight")):
+    for is_bad, what in ((np.isinf, "infinite"), *(() if rule is None else (rule,))):
+        bad = is_bad(values)
         if bad.any():
             raise InputError(f"column {name!r} is {what} in row {row + int(np.argmax(bad))}: clean it")
     return np.isnan(values)

@@ -1,6 +1,6 @@
 """What all estimators share: how data comes in, one fit at one lambda, what it leaves behind, and how they are copied.
 
-Read next: ``linear.py``; ``../path/fit.py``, which does the work.
+Read next: ``linear.py``; ``../path/fit.py``, which does the work; ``choice.py``, where the lambda is chosen.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from distlasso.data.dataset import Dataset, is_dask
 from distlasso.errors import CertificateWarning, InputError
 from distlasso.losses import Loss
 from distlasso.path.fit import fit_path
+from distlasso.path.result import Path
 from distlasso.runtime.chunks import from_chunks
 
 try:
@@ -59,7 +60,7 @@ class Certified(BaseEstimator):  # type: ignore[misc]
         self, data: Dataset, y: Any, weight: Any, *, lam: float, l1_ratio: float, loss: str | Loss = "squared",
         bounds: tuple[float, float] | None = None, multi_task: bool = False,
     ) -> None:  # fmt: skip
-        """Fit at one lambda, and set every attribute whose shape does not depend on the model."""
+        """Fit at one lambda, and keep the solution."""
         with warnings.catch_warnings():
             # Said below as a ConvergenceWarning; a constant target is an ordinary case to scikit-learn.
             warnings.simplefilter("ignore", CertificateWarning)
@@ -68,19 +69,23 @@ class Certified(BaseEstimator):  # type: ignore[misc]
                 lambdas=[lam], bounds=bounds, standardize=self.standardize, fit_intercept=self.fit_intercept, sample_weight=weight,
                 tol=self.tol, runtime=self.runtime, client=self.client,
             )  # fmt: skip
-        self.path_ = path
-        self.sparse_coef_ = sp.csr_array(sp.vstack([coef[[0]] for coef in path.outputs], format="csr"))
-        self.dual_gap_ = float(path.gap[0]) * path.null_deviance
-        if not path.converged[0]:
-            reached = f"stopped at a relative duality gap of {path.gap[0]:.2e}, above tol={self.tol:g}"
-            warnings.warn(f"{reached}: scale the features, or accept a larger tol", ConvergenceWarning, stacklevel=3)
+        self._keep(path, 0)
+
+    def _keep(self, path: Path, index: int) -> None:
+        """Set every attribute whose shape does not depend on the model, from one solution of a path."""
+        self.path_, self._index = path, index
+        self.sparse_coef_ = sp.csr_array(sp.vstack([coef[[index]] for coef in path.outputs], format="csr"))
+        self.dual_gap_ = float(path.gap[index]) * path.null_deviance
+        if not path.converged[index]:
+            reached = f"stopped at a relative duality gap of {path.gap[index]:.2e}, above tol={self.tol:g}"
+            warnings.warn(f"{reached}: scale the features, or accept a larger tol", ConvergenceWarning, stacklevel=4)
 
     def _predict(self, X: Any, scale: str) -> Floats:
         """Predict rows on the scale of the linear predictor ("link") or of the target ("response")."""
         check_is_fitted(self)
         if not isinstance(X, Dataset) and not is_dask(X):
             X = validate_data(self, X, reset=False, accept_sparse=["csr", "csc"], dtype=_dtypes(X))
-        return self.path_.predict(X, lam=float(self.path_.lambdas[0]), type=scale)
+        return self.path_.predict(X, lam=float(self.path_.lambdas[self._index]), type=scale)
 
     def _adopt_columns(self, dataset: Dataset) -> None:
         """Do for a Dataset what ``validate_data`` does for arrays."""

@@ -1,6 +1,6 @@
 """``LogisticRegression``: one certified solution for two classes.
 
-Read next: ``base.py``.
+Read next: ``base.py``; ``classification_cv.py``, which chooses the penalty.
 """
 
 from __future__ import annotations
@@ -12,12 +12,61 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import ClassifierMixin
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 
-from distlasso.data.dataset import check_weights
+from distlasso.data.dataset import Dataset, check_weights
 from distlasso.errors import InputError
 from distlasso.estimators.base import Certified, Floats, positive, weights
 
 
-class LogisticRegression(ClassifierMixin, Certified):  # type: ignore[misc]
+class TwoClasses(ClassifierMixin, Certified):  # type: ignore[misc]
+    """A classifier of two classes: how labels become a target, and how predictions become labels."""
+
+    class_weight: Any
+
+    def _labelled(self, X: Any, y: Any, sample_weight: Any) -> tuple[Dataset, Floats, Floats]:
+        """Data, 1 for every row of the second class, and the weights of the rows."""
+        data, y = self._admit(X, y)
+        if y is None:
+            raise InputError("y is missing: pass the classes, or a Dataset that stores them")
+        y = np.asarray(y)
+        self.classes_ = _two_classes(y)
+        second = np.asarray(y == self.classes_[1], dtype=np.float64)
+        if sample_weight is None:
+            sample_weight = data.sample_weight
+        n = data.shape[0]
+        weight = np.ones(n) if sample_weight is None else check_weights(weights(sample_weight, n), n)
+        return data, second, weight * _class_weights(self.class_weight, self.classes_, second, weight)
+
+    def _show(self) -> None:
+        """Set the attributes of the solution that was kept, in the shapes of a classifier."""
+        self.coef_ = self.sparse_coef_.toarray()
+        self.intercept_ = self.path_.intercept[[self._index]]
+        self.n_iter_ = np.array([max(self.path_.rounds, 1)], dtype=np.int32)
+
+    def decision_function(self, X: Any) -> Floats:
+        """Log odds of the second class, float64 [n_samples]."""
+        return self._predict(X, "link")
+
+    def predict(self, X: Any) -> NDArray[Any]:
+        """Predict classes, [n_samples]."""
+        second = self.decision_function(X) > 0
+        return np.asarray(self.classes_[second.astype(np.int64)])
+
+    def predict_proba(self, X: Any) -> Floats:
+        """Probabilities of both classes, float64 [n_samples, 2]."""
+        return np.asarray(np.exp(self.predict_log_proba(X)))
+
+    def predict_log_proba(self, X: Any) -> Floats:
+        """Logarithms of the probabilities, exact where those round to 0 or 1, float64 [n_samples, 2]."""
+        eta = self.decision_function(X)
+        return np.asarray(-np.logaddexp(0.0, np.stack([eta, -eta], axis=1)))
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.multi_class = False
+        return tags
+
+
+class LogisticRegression(TwoClasses):
     """Logistic regression for two classes with an elastic net penalty, certified by its duality gap.
 
     Minimises ``C sum_i w_i log(1 + exp(-y_i (b0 + x_i b))) + l1_ratio ||b||_1 + (1 - l1_ratio)/2 ||b||_2^2``, y_i -1 or
@@ -99,46 +148,11 @@ class LogisticRegression(ClassifierMixin, Certified):  # type: ignore[misc]
             For data or options that cannot be used, more than two classes among them.
         """
         C = positive("C", self.C, "sklearn.linear_model.LogisticRegression(C=inf)")
-        data, y = self._admit(X, y)
-        if y is None:
-            raise InputError("y is missing: pass the classes, or a Dataset that stores them")
-        y = np.asarray(y)
-        self.classes_ = _two_classes(y)
-        second = np.asarray(y == self.classes_[1], dtype=np.float64)
-        if sample_weight is None:
-            sample_weight = data.sample_weight
-        n = data.shape[0]
-        weight = np.ones(n) if sample_weight is None else check_weights(weights(sample_weight, n), n)
-        weight = weight * _class_weights(self.class_weight, self.classes_, second, weight)
+        data, second, weight = self._labelled(X, y, sample_weight)
         lam = 1.0 / (C * float(weight.sum()))
         self._solve(data, second, weight, lam=lam, l1_ratio=self.l1_ratio, loss="logistic")
-        self.coef_ = self.sparse_coef_.toarray()
-        self.intercept_ = self.path_.intercept[:1].copy()
-        self.n_iter_ = np.array([max(self.path_.rounds, 1)], dtype=np.int32)
+        self._show()
         return self
-
-    def decision_function(self, X: Any) -> Floats:
-        """Log odds of the second class, float64 [n_samples]."""
-        return self._predict(X, "link")
-
-    def predict(self, X: Any) -> NDArray[Any]:
-        """Predict classes, [n_samples]."""
-        second = self.decision_function(X) > 0
-        return np.asarray(self.classes_[second.astype(np.int64)])
-
-    def predict_proba(self, X: Any) -> Floats:
-        """Probabilities of both classes, float64 [n_samples, 2]."""
-        return np.asarray(np.exp(self.predict_log_proba(X)))
-
-    def predict_log_proba(self, X: Any) -> Floats:
-        """Logarithms of the probabilities, exact where those round to 0 or 1, float64 [n_samples, 2]."""
-        eta = self.decision_function(X)
-        return np.asarray(-np.logaddexp(0.0, np.stack([eta, -eta], axis=1)))
-
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.classifier_tags.multi_class = False
-        return tags
 
 
 def _two_classes(y: NDArray[Any]) -> NDArray[Any]:

@@ -18,6 +18,8 @@ Ints = NDArray[np.int64]
 
 RULES = ("min", "1se")
 
+_EQUAL = 1e-14  # relative: shares of right answers are often equal, and their means then differ by rounding
+
 
 @dataclass(frozen=True, slots=True)
 class Curve:
@@ -77,7 +79,7 @@ def best(curve: Curve, rule: str, cap: int | None = None) -> int:
     if not allowed.any():
         raise InputError(f"max_features={cap}: every model of the path has more features")
     mean = np.where(allowed, curve.mean, np.inf)
-    lowest = int(np.argmin(mean))
+    lowest = int(np.argmax(mean <= _and_equals(mean.min())))
     if rule == "min":
         return lowest
     if np.isnan(curve.se[lowest]):
@@ -94,7 +96,8 @@ def best_of(curves: Sequence[Curve], rule: str, cap: int | None = None) -> tuple
     if not lows:
         raise InputError(f"max_features={cap}: every model of every path has more features")
     open_ = [k for k, curve in enumerate(curves) if curve.within(cap).any()]
-    which = min(range(len(open_)), key=lambda i: curves[open_[i]].mean[lows[i]])
+    means = np.array([curves[k].mean[low] for k, low in zip(open_, lows, strict=True)])
+    which = int(np.argmax(means <= _and_equals(means.min())))
     winner, low = open_[which], lows[which]
     if rule == "min":
         return winner, low
@@ -107,3 +110,7 @@ def best_of(curves: Sequence[Curve], rule: str, cap: int | None = None) -> tuple
             for i in np.flatnonzero(curve.within(cap) & (curve.mean <= limit))]  # fmt: skip
     _, _, winner, index = min(near)
     return winner, index
+
+
+def _and_equals(lowest: float) -> float:
+    return lowest + _EQUAL * abs(lowest)

@@ -19,6 +19,8 @@ from distlasso.path.result import Path
 
 Floats = NDArray[np.float64]
 
+_OF_PATHS = ("active", "deviance_ratio", "lambda_max", "lambda_min")  # parts of a path's summary that mean its ends
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Candidate:
@@ -201,8 +203,9 @@ class CrossValidation:
             "rule": self.rule, "score": self.score, "folds": int(self.scores.shape[1]), "candidates": len(self.candidates),
             "lambda": self.lambda_, "lambda_min": self.lambda_min, "lambda_1se": self.lambda_1se,
             "l1_ratio": self.l1_ratio, "schedule": self.schedule, "active": int(self.path.n_active[k]),
+            "deviance_ratio": float(self.path.deviance_ratio[k]),
             "mean_score": float(self.mean[k]), "se_score": None if np.isnan(error) else error,
-        } | {name: value for name, value in self.path.summary().items() if name not in ("active",)}  # fmt: skip
+        } | {name: value for name, value in self.path.summary().items() if name not in _OF_PATHS}  # fmt: skip
 
     def plot(self, file: str | os.PathLike[str] | None = None) -> Any:
         """Draw scores against lambda; return the matplotlib figure, saved to ``file`` if given."""

@@ -177,7 +177,7 @@ def _fit(data: Opened, started: float) -> Path:
     data.announce(options.grid.size * paths)
     lockstep = Lockstep(exchange, paths, at_once=at_once(data.dataset.shape),
                         announce=Together(options.listener, paths).announce)  # fmt: skip
-    asks = [replace(exchange, rows=k) for k in range(len(data.rows))] if options.multi_task else lockstep.exchanges
+    asks = [replace(exchange, rows=k, fit=k) for k in range(len(data.rows))] if options.multi_task else lockstep.exchanges
     asks[0] = exchange if options.multi_task else asks[0]
     tasks = [data.task(*each) for each in zip(spaces, data.rows, asks, strict=True)]
     if options.multi_task:

@@ -219,26 +219,41 @@ class Splits:
     pairs: Sequence[tuple[Any, Any]]
 
     def partitions(self, rows: Known) -> list[Partition]:
-        """Three cells a pair: rows that train, rows that are held out, all others."""
+        """The cells of K folds where every pair trains on all that it does not hold out, and no row is held out twice.
+
+        Otherwise three cells a pair: rows that train, rows that are held out, all others.
+        """
         if not self.pairs:
             raise InputError("folds has no pair of training and held-out rows")
-        found = []
-        for k, (train, test) in enumerate(self.pairs):
-            cell = np.full(rows.weight.size, 2, dtype=np.int64)
-            for place, own in ((0, train), (1, test)):
-                index = np.asarray(own)
-                if index.dtype == np.bool_ and index.shape == cell.shape:
-                    index = np.flatnonzero(index)
-                if index.ndim != 1 or index.dtype.kind not in "iu" or ((index < 0) | (index >= cell.size)).any():
-                    raise InputError(f"folds[{k}] is not a pair of row numbers of {cell.size} rows")
-                if (cell[index] < place).any():
-                    raise InputError(f"folds[{k}] holds out rows that it trains on")
-                cell[index] = place
-            for place, what in ((0, "train on"), (1, "hold out")):
-                if not rows.weight[cell == place].any():
-                    raise InputError(f"folds[{k}] has no row of positive weight to {what}")
-            found.append(Partition(cell, ((0,),), ((1,),)))
-        return found
+        cells = [self._cells(k, rows) for k in range(len(self.pairs))]
+        held = np.sum([cell == 1 for cell in cells], axis=0)
+        if held.max() > 1 or any((cell == 2).any() for cell in cells):
+            return [Partition(cell, ((0,),), ((1,),)) for cell in cells]
+        names = np.full(held.size, len(cells))
+        for k, cell in enumerate(cells):
+            names[cell == 1] = k
+        every = range(int(names.max()) + 1)
+        others = tuple(tuple(c for c in every if c != k) for k in range(len(cells)))
+        return [Partition(names.astype(np.int64), others, tuple((k,) for k in range(len(cells))))]
+
+    def _cells(self, k: int, rows: Known) -> Ints:
+        """0 where a row trains, 1 where it is held out, else 2."""
+        cell = np.full(rows.weight.size, 2, dtype=np.int64)
+        for place, own in enumerate(self.pairs[k]):
+            index = np.asarray(own)
+            if index.dtype == np.bool_ and index.shape == cell.shape:
+                index = np.flatnonzero(index)
+            if index.ndim != 1 or index.dtype.kind not in "iu" or ((index < 0) | (index >= cell.size)).any():
+                raise InputError(f"folds[{k}] is not a pair of row numbers of {cell.size} rows")
+            if np.unique(index).size < index.size:
+                raise InputError(f"folds[{k}] names a row twice: give it a larger weight instead")
+            if (cell[index] < place).any():
+                raise InputError(f"folds[{k}] holds out rows that it trains on")
+            cell[index] = place
+        for place, what in enumerate(("train on", "hold out")):
+            if not rows.weight[cell == place].any():
+                raise InputError(f"folds[{k}] has no row of positive weight to {what}")
+        return cell
 
 
 def as_folds(folds: Any, shape: tuple[int, int], y: Any) -> Folds:

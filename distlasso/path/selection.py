@@ -60,6 +60,8 @@ def cross_validate(
     max_features: int | None = None,
     l1_ratio: Any = 1.0,
     schedule: Any = None,
+    average: str = "rows",
+    fixed: str = "lambda",
     sample_weight: Any = None,
     offset: Any = None,
     random_state: int = 0,
@@ -89,6 +91,12 @@ def cross_validate(
         Several are candidates, each with lambdas of its own.
     schedule : schedule or sequence of schedules, optional
         Several are candidates; ``PruneRefine()`` and ``Relaxed()`` without a number are several.
+    average : {"rows", "folds"}
+        How folds count in mean and standard error: by the weight that they hold out, as in glmnet, or all alike, as in
+        scikit-learn.
+    fixed : {"lambda", "C"}
+        What a model is called by in every fold: lambda, the penalty beside the mean loss, or ``C = 1 / (lambda sum_i w_i)``,
+        which stands beside the sum, as in scikit-learn's logistic regression; a fold's lambda is then larger.
     random_state : int
         Seed of the folds.
     **options
@@ -120,15 +128,16 @@ def cross_validate(
     chosen = [parse(started, l1_ratio=ratio, **options) for ratio in ratios]
     if not chosen:
         raise InputError("l1_ratio is empty: give at least one number")
-    if rule not in RULES:
-        raise InputError(f"rule={rule!r} is not known: use one of {', '.join(RULES)}")
+    for name, value, known in (("rule", rule, RULES), ("average", average, ("rows", "folds")), ("fixed", fixed, ("lambda", "C"))):
+        if value not in known:
+            raise InputError(f"{name}={value!r} is not known: use one of {', '.join(known)}")
     cap = None if max_features is None else whole("max_features", max_features, "number of features")
     wanted = as_score(score, chosen[0].loss)
     schedules = _candidates(schedule)
     dataset = as_dataset(data, y, sample_weight, offset)
     if outputs_of(dataset) > 1:
         raise InputError(f"cross-validation is for one response, and y has {outputs_of(dataset)}: do them one by one")
-    plan = _plan(dataset, folds, chosen[0].loss, int(random_state))
+    plan = replace(_plan(dataset, folds, chosen[0], int(random_state)), alike=average == "folds", same_c=fixed == "C")
     count = 1 + plan.size
     with opened(dataset, chosen[0], plan.rows, fits=count * len(chosen)) as data_open:
         return _Run(data_open, chosen, schedules, plan, wanted, started).choose(rule, cap)
@@ -140,7 +149,9 @@ class _Plan:
 
     partitions: Sequence[Partition]
     loss: Loss
-    intercept: bool = True
+    intercept: bool
+    alike: bool = False  # whether all folds count alike
+    same_c: bool = False  # whether the sum of losses, not their mean, stands beside a penalty that all folds share
 
     @property
     def size(self) -> int:
@@ -196,14 +207,15 @@ class _Plan:
                 for cells in getattr(partition, which)]  # fmt: skip
 
 
-def _plan(dataset: Dataset, folds: Any, loss: Loss, seed: int) -> _Plan:
+def _plan(dataset: Dataset, folds: Any, options: Options, seed: int) -> _Plan:
+    loss = options.loss
     y = np.asarray(dataset.y, dtype=np.float64)
     if folds is None:
         folds = 10 if dataset.fold is None else dataset.fold
     plan: Folds = as_folds(folds, dataset.shape, y)
     weight, _ = row_weights(dataset)
     classes = (y > 0.5).astype(np.int64) if loss.name == "logistic" else None
-    return _Plan(plan.partitions(Known(weight, classes, seed)), loss)
+    return _Plan(plan.partitions(Known(weight, classes, seed)), loss, options.fit_intercept)
 
 
 def _candidates(schedule: Any) -> list[Schedule | None]:
@@ -241,7 +253,7 @@ class _Run:
         pairs = list(itertools.product(range(len(self._options)), range(len(self._schedules))))
         found = [self._models(fitted[r], s, lambdas[r][s]) for r, s in pairs]
         scores = self._scores([held for _, _, held in found])
-        weight = np.array([sum(float(self._cell(c).weight.sum()) for c in test) for test in plan.test])
+        weight = np.array([1.0 if plan.alike else sum(float(self._cell(c).weight.sum()) for c in test) for test in plan.test])
         candidates = []
         for (r, s), (results, own, held), score in zip(pairs, found, scores, strict=True):
             mean, se = summarise(score, weight, plan.group)
@@ -327,7 +339,8 @@ class _Run:
         lambdas = [grids(options.grid, tops[r * self._fits], courses[0].task) for r, options in enumerate(self._options)]
         if tops[0][0] is None:
             warn_constant()
-        works = [partial(course.run, lambdas[k // self._fits], data.options.limits) for k, course in enumerate(courses)]
+        works = [partial(course.run, self._own(lambdas[k // self._fits], k % self._fits), data.options.limits)
+                 for k, course in enumerate(courses)]  # fmt: skip
         done = lockstep.run(works)
         return [done[r * self._fits : (r + 1) * self._fits] for r in range(len(self._options))], lambdas
 
@@ -343,11 +356,19 @@ class _Run:
             task.exchange.kept = 0
         return [replace(task, shared=Share(shared, partial(lockstep.meet, k))) for k, task in enumerate(tasks)]
 
+    def _own(self, lambdas: Sequence[Floats], fit: int) -> list[Floats]:
+        """The lambdas of one fit."""
+        return [own / self._share_of(fit) if self._plan.same_c else own for own in lambdas]
+
+    def _share_of(self, fit: int) -> float:
+        """Share of the weight of all rows that a fit trains on."""
+        return 1.0 if fit == 0 else float(self._data.rows[0].weight[self._data.rows[fit].weight > 0].sum())
+
     def _course(self, task: Task, fit: int, gram: Floats | None) -> Course:
         data = self._data
         if gram is not None:
             task = replace(task, gram=np.ascontiguousarray(gram[np.ix_(task.keep, task.keep)]))
-        total = row_weights(data.dataset)[1] * (1.0 if fit == 0 else float(data.rows[0].weight[data.rows[fit].weight > 0].sum()))
+        total = row_weights(data.dataset)[1] * self._share_of(fit)
         return Course(task, data.make, self._schedules, weight=total, shared=data.shared)
 
     def _models(self, fits: Sequence[Sequence[Fitted]], s: int, lambdas: Floats) -> tuple[list[Fitted], Floats, list[Held]]:

@@ -170,7 +170,7 @@ def _look(part: Part, ask: Ask, kept: StrongColumns) -> list[object]:
         block = block.imputed(request.imputation)
     rows = part.spaces[ask.rows].slice(int(bounds[part.bundle.r0]), int(bounds[part.bundle.r1]), ask.derivative)
     told = None if request.told is None else request.told[part.bundle.index - request.first]
-    own = Own(told, kept.recall(ask.rows, part.bundle.index, request.columns))
+    own = Own(told, kept.recall(ask.fit, part.bundle.index, request.columns))
     return answer(whole(block, request, own), rows, request)
 
 

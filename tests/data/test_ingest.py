@@ -60,6 +60,24 @@ def test_an_interrupted_ingest_continues_and_gives_the_same_store(encoding: str,
     assert len(events) < len(all_events)
 
 
+@pytest.mark.parametrize("kind", [np.asarray, sp.csr_array, sp.csc_array])
+def test_folds_are_stored_beside_the_rows_through_an_interruption(kind: Any, tmp_path: Path) -> None:
+    folds = np.arange(300) % 4 - 1
+    options: dict[str, Any] = {"memory": 40_000, "fold": folds}
+    if kind is np.asarray:
+        options["chunks"] = (50, 10)
+    with pytest.raises(Killed):
+        dl.ingest((kind(X), Y), tmp_path / "a.zarr", on_event=die_after(3), **options)
+    stored = dl.ingest((kind(X), Y), tmp_path / "a.zarr", **options)
+    assert stored.fold is not None
+    np.testing.assert_array_equal(stored.fold, folds)
+    np.testing.assert_array_equal(dl.open_dataset(tmp_path / "a.zarr").fold, folds)  # type: ignore[arg-type]
+    plain = dl.ingest((kind(X), Y), tmp_path / "plain.zarr", **{**options, "fold": None})
+    assert plain.fold is None and plain.fingerprint != stored.fingerprint
+    scores = [dl.cross_validate(*each, n_lambdas=5).scores for each in ((stored,), (dl.Dataset.from_arrays(X, Y, fold=folds),))]
+    np.testing.assert_allclose(scores[0], scores[1], rtol=1e-5)
+
+
 def test_another_source_does_not_continue_an_unfinished_store(tmp_path: Path) -> None:
     with pytest.raises(Killed):
         dl.ingest((X, Y), tmp_path / "a.zarr", chunks=(50, 20), on_event=die_after(2))
@@ -113,10 +131,10 @@ def chunk_files(store: Path, member: str) -> list[Path]:
     return sorted(p for p in (store / member).rglob("*") if p.is_file() and p.name != "zarr.json")
 
 
-@pytest.mark.parametrize("member", ["X", "y", "statistics/mean"])
+@pytest.mark.parametrize("member", ["X", "y", "fold", "statistics/mean"])
 @pytest.mark.parametrize("damage", ["flipped", "cut", "missing"])
 def test_a_damaged_chunk_is_named_by_its_path(member: str, damage: str, tmp_path: Path) -> None:
-    dl.ingest((X, Y), tmp_path / "a.zarr", chunks=(100, 20))
+    dl.ingest((X, Y), tmp_path / "a.zarr", chunks=(100, 20), fold=np.arange(300) % 3)
     victim = chunk_files(tmp_path / "a.zarr", member)[-1]
     content = bytearray(victim.read_bytes())
     if damage == "missing":

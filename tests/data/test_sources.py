@@ -121,13 +121,13 @@ def test_a_column_of_holes_has_no_mean() -> None:
 
 @pytest.mark.parametrize("kind", [np.asarray, sp.csr_array])
 def test_rows_with_a_hole_anywhere_are_dropped_with_all_that_belongs_to_them(kind: Any) -> None:
-    y, weight, offset = Y.copy(), np.ones(4), np.arange(4.0)
-    y[0], weight[3] = np.nan, np.nan
-    source = open_source((kind(put(np.nan, 2, 1)), y), weight=weight, offset=offset, missing="drop")
+    Z, y, weight, offset, fold = np.tile(put(np.nan, 2, 1), (2, 1)), np.tile(Y, 2), np.ones(8), np.arange(8.0), np.arange(8.0)
+    y[0], weight[3], fold[4:8] = np.nan, np.nan, np.nan
+    source = open_source((kind(Z), y), weight=weight, offset=offset, fold=fold, missing="drop")
     (batch,) = source.batches(LARGE)
     assert source.shape == (1, 3)
     np.testing.assert_array_equal(batch.X.toarray() if sp.issparse(batch.X) else batch.X, X[[1]])
-    assert (batch.y.tolist(), batch.weight.tolist(), batch.offset.tolist()) == ([-1.0], [1.0], [1.0])
+    assert [values.tolist() for values in (batch.y, batch.weight, batch.offset, batch.fold)] == [[-1.0], [1.0], [1.0], [1.0]]
 
 
 def test_dropping_every_row_is_an_error() -> None:
@@ -147,6 +147,10 @@ def test_a_missing_target_of_an_array_is_an_error_unless_dropped(missing: str) -
         ((X, Y[:2]), {}, "y has 2 values for 4 rows"),
         ((X, Y), {"weight": [1, 2]}, "2 values for 4 rows"),
         ((X, Y), {"offset": [1, 2]}, "2 values for 4 rows"),
+        ((X, Y), {"fold": [1, 2]}, "2 values for 4 rows"),
+        ((X, Y), {"fold": [1, 2, np.nan, 1]}, "fold has nan in row 2"),
+        ((X, Y), {"fold": [1, 0.5, 1, 1]}, "fold has 0.5 in row 1: folds are whole numbers"),
+        ((X, Y), {"fold": "f"}, "names a column"),
         ((put(np.nan, 0, 0), Y[:2]), {"missing": "drop"}, "y has 2 values for 4 rows"),
         ((X, Y), {"weight": [1, -1, 1, 1]}, "-1 in row 1"),
         ((X, Y), {"weight": np.zeros(4)}, "zero in every row"),
@@ -189,9 +193,9 @@ def test_npy_is_mapped_and_takes_its_target_from_an_array(tmp_path: Path) -> Non
 
 
 def test_npz_of_named_arrays(tmp_path: Path) -> None:
-    np.savez(tmp_path / "a.npz", X=X, y=Y, sample_weight=Y**2, offset=-Y)
+    np.savez(tmp_path / "a.npz", X=X, y=Y, sample_weight=Y**2, offset=-Y, fold=2 * Y // 1)
     (batch,) = open_source(tmp_path / "a.npz").batches(LARGE)
-    for got, expected in ((batch.X, X), (batch.y, Y), (batch.weight, Y**2), (batch.offset, -Y)):
+    for got, expected in ((batch.X, X), (batch.y, Y), (batch.weight, Y**2), (batch.offset, -Y), (batch.fold, 2 * Y // 1)):
         np.testing.assert_array_equal(got, expected)
 
 
@@ -246,11 +250,19 @@ def test_a_file_of_something_else_is_an_input_error_of_one_line(name: str, tmp_p
 
 
 def test_a_table_of_numbers_is_dense_without_its_roles(tmp_path: Path) -> None:
-    source = opened(tmp_path, "a,w,y,o,b\n1,1,5,.5,2\n3,2,6,0,4\n", weight="w", offset="o")
+    source = opened(tmp_path, "a,w,f,y,o,b\n1,1,0,5,.5,2\n3,2,-1,6,0,4\n", weight="w", offset="o", fold="f")
     (batch,) = source.batches(LARGE)
     assert (source.feature_names, source.sparse, source.dtype, source.nnz) == (["a", "b"], False, np.float64, 4)
     np.testing.assert_array_equal(batch.X, [[1, 2], [3, 4]])
     assert (batch.y.tolist(), batch.weight.tolist(), batch.offset.tolist()) == ([5, 6], [1, 2], [0.5, 0])
+    assert batch.fold.tolist() == [0, -1]
+
+
+@pytest.mark.parametrize(("value", "message"), [("", "'f' has a missing value in row 1"), ("0.5", "'f' is not a whole number"),
+                                                ("x", "'f' is not numeric")])  # fmt: skip
+def test_a_fold_that_is_no_whole_number_is_named_by_its_row(value: str, message: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=message):
+        opened(tmp_path, f"a,f,y\n1,1,5\n2,{value},3\n3,2,6\n", fold="f")
 
 
 @pytest.mark.parametrize(("name", "mark"), [("a.csv", ","), ("a.csv.gz", ","), ("a.tsv", "\t"), ("a.tsv.gz", "\t")])
@@ -465,13 +477,15 @@ def test_a_zero_in_any_piece_makes_svmlight_columns_count_from_zero(tmp_path: Pa
 def test_svmlight_in_pieces_is_svmlight_at_once(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     rows = [" ".join([f"{i}", *(f"{c}:{v}" for c, v in enumerate(rng.integers(1, 9, 8), 1))]) for i in range(6000)]
-    source = open_source(write(tmp_path / "a.svm", "\n".join(rows)), weight=np.arange(1, 6001), offset=-np.arange(6000))
+    source = open_source(write(tmp_path / "a.svm", "\n".join(rows)), weight=np.arange(1, 6001), offset=-np.arange(6000),
+                         fold=np.arange(6000) % 7)  # fmt: skip
     batches = list(source.batches(1, columns=(2, 5), start=4500))
     whole, y = read(source)
     assert len(batches) > 1
     np.testing.assert_array_equal(np.vstack([b.X.toarray() for b in batches]), whole[4500:, 2:5])
     np.testing.assert_array_equal(np.concatenate([b.weight for b in batches]), y[4500:] + 1)
     np.testing.assert_array_equal(np.concatenate([b.offset for b in batches]), -y[4500:])
+    np.testing.assert_array_equal(np.concatenate([b.fold for b in batches]), y[4500:] % 7)
     assert all(b.X.indices.dtype == np.int32 and b.X.has_sorted_indices for b in batches)
 
 
@@ -496,6 +510,7 @@ def test_missing_values_of_svmlight_are_dropped_on_demand(tmp_path: Path) -> Non
         ("1 1:1\n", {"missing": "mean"}, "missing='mean' is not for svmlight"),
         ("1 1:1\n", {"weight": [1, 2]}, "2 values for 1 rows"),
         ("1 1:1\n", {"offset": [1, 2]}, "2 values for 1 rows"),
+        ("1 1:1\n", {"fold": [np.nan]}, "fold has nan in row 0"),
         ("1 1:nan\n2 1:1\n3 1:1\n", {"missing": "drop", "weight": [1, 2]}, "2 values for 3 rows"),
     ],
 )

@@ -88,11 +88,14 @@ def test_several_responses_share_the_chunks(client: Any) -> None:
         np.testing.assert_allclose(there.predict(X), dl.fit_path(X, Y, **options).predict(X), atol=1e-6)
 
 
-@pytest.mark.parametrize("model", [dl.Lasso(alpha=0.1), dl.LogisticRegression(), dl.PoissonRegressor(), dl.HuberLasso(0.1)])
+@pytest.mark.parametrize("model", [
+    dl.Lasso(alpha=0.1), dl.LogisticRegression(), dl.PoissonRegressor(), dl.HuberLasso(0.1), dl.LassoCV(alphas=10),
+    dl.LogisticRegressionCV(Cs=[0.1, 1.0], l1_ratios=[0.5, 1.0], scoring="neg_log_loss"),
+])  # fmt: skip
 def test_estimators_take_them(model: Any, client: Any) -> None:
     """To fit and to predict."""
     X, y = problem()
-    y = np.where(y > 1, "yes", "no") if isinstance(model, dl.LogisticRegression) else np.floor(np.abs(y))
+    y = np.where(y > 1, "yes", "no") if "Logistic" in type(model).__name__ else np.floor(np.abs(y))
     array = da.from_array(X, chunks=(100, 40))
     here = model.fit(X, y).predict(X)
     there = model.set_params(client=client).fit(array, y)

@@ -1,0 +1,66 @@
+"""The command line: ``demo``, ``ingest``, ``inspect``, ``fit``, ``cv``, ``predict``.
+
+Each command is a thin face of one public function. Results go to standard output (``--json`` for machines), everything
+else to standard error; bad input is one line and exit code 2. Read next: ``models.py``, ``data.py``.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import warnings
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from distlasso.cli.data import ingest, inspect
+from distlasso.cli.models import cv, fit, predict
+from distlasso.cli.place import Scheduler, Workers, a_cluster
+from distlasso.cli.show import Json
+from distlasso.errors import DistlassoError
+
+app = typer.Typer(
+    add_completion=False, pretty_exceptions_enable=False,
+    help="Certified L1-regularised paths on data that is too big for one machine's memory.",
+)  # fmt: skip
+
+
+def main() -> None:
+    """Run the command line; every error that has a name becomes one line and exit code 2."""
+    warnings.showwarning = _one_line
+    try:
+        raise SystemExit(app(sys.argv[1:] or ["--help"], prog_name="distlasso", standalone_mode=False))
+    except typer.TyperException as error:  # an unknown command or option, or a value of the wrong kind
+        print(f"distlasso: {' '.join(error.format_message().split())}", file=sys.stderr)
+        raise SystemExit(2) from None
+    except DistlassoError as error:
+        print(f"distlasso: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
+    except KeyboardInterrupt:
+        print("distlasso: interrupted", file=sys.stderr)
+        raise SystemExit(130) from None
+
+
+@app.command()
+def demo(
+    directory: Annotated[str, typer.Option("--dir", help="Where store, model and picture go.")] = "distlasso-demo",
+    scheduler: Scheduler = None,
+    workers: Workers = None,
+    json_: Json = False,
+) -> None:
+    """Fit a certified lasso path to 327,346 flights on a local Dask cluster, from a table to a picture."""
+    from distlasso.demo import run
+
+    with a_cluster(scheduler, workers) as cluster:
+        summary = run(Path(directory), cluster, quiet=json_)
+    if json_:
+        print(json.dumps(summary))
+
+
+for command in (ingest, inspect, fit, cv, predict):
+    app.command()(command)
+
+
+def _one_line(message: Any, category: Any, *_: Any, **__: Any) -> None:
+    print(f"{category.__name__}: {message}", file=sys.stderr)
