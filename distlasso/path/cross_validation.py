@@ -174,7 +174,8 @@ class CrossValidation:
         KeyError, TypeError, ValueError
             If the selection is not that of a cross-validation.
         """
-        table: dict[str, Any] = {name: np.array(selection[name], dtype=np.float64) for name in ("scores", "mean", "se", "fold_gaps")}
+        names = ("scores", "mean", "se", "fold_gaps")
+        table: dict[str, Any] = {name: np.array(selection[name], dtype=np.float64) for name in names}
         k = path.lambdas.size
         if any(values.shape[:1] != (k,) for values in table.values()):
             raise ValueError(f"its scores are not of {k} lambdas")
