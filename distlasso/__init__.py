@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     from distlasso.path.result import Path
     from distlasso.path.schedules import MCP, SCAD, Adaptive, PruneRefine, Relaxed, Stage, Thresholded
     from distlasso.path.selection import cross_validate
+    from distlasso.path.stability import stability_selection
+    from distlasso.path.stable import StabilitySelection
     from distlasso.priors import Gaussian, Laplace
     from distlasso.runtime.cluster import Cluster
 
@@ -72,6 +74,7 @@ _HOMES = {
     "ResourceError": "errors",
     "SCAD": "path.schedules",
     "SchedulerError": "errors",
+    "StabilitySelection": "path.stable",
     "Stage": "path.schedules",
     "StoreError": "errors",
     "Thresholded": "path.schedules",
@@ -81,6 +84,7 @@ _HOMES = {
     "ingest": "data.ingest",
     "load": "path.load",
     "open_dataset": "data.store",
+    "stability_selection": "path.stability",
 }
 
 __all__ = [
@@ -111,6 +115,7 @@ __all__ = [
     "ResourceError",
     "SCAD",
     "SchedulerError",
+    "StabilitySelection",
     "Stage",
     "StoreError",
     "Thresholded",
@@ -120,6 +125,7 @@ __all__ = [
     "ingest",
     "load",
     "open_dataset",
+    "stability_selection",
 ]
 
 

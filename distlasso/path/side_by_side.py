@@ -1,0 +1,74 @@
+"""Many fits of one dataset, in groups that share every pass and have room beside each other.
+
+Of a group that is done only what its fits came to is kept. Read next: ``course.py`` (one fit),
+``../coordinator/lockstep.py`` (how passes are shared).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+
+from distlasso.coordinator.exchange import Exchange
+from distlasso.coordinator.lockstep import Lockstep
+from distlasso.path.course import Course, Fitted
+from distlasso.path.opened import Opened
+from distlasso.path.plan import at_once
+from distlasso.path.progress import Together
+
+Floats = NDArray[np.float64]
+
+_GRAMS = 1 << 30  # bytes of the Grams of a group
+_COPIES = 3  # of each: the Gram, a working copy, a factor
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """One fit: the row space it asks about, and what makes its course, when its turn has come."""
+
+    rows: int
+    course: Callable[[Exchange], Course]
+
+
+def fit_all(
+    data: Opened, fits: Sequence[Fit], lambdas: Callable[[float | None], Floats]
+) -> Iterator[tuple[Floats, Fitted]]:
+    """Yield the lambdas and solutions of every fit, in order.
+
+    Parameters
+    ----------
+    data : Opened
+        The data; its shift and imputation hold for every fit.
+    fits : sequence of Fit
+        What to fit.
+    lambdas : callable
+        The lambdas of a fit, from the lambda at which its first coefficient comes in (None for a constant target).
+    """
+    size = _together(data)
+    for first in range(0, len(fits), size):
+        group = fits[first : first + size]
+        together = Together(data.options.listener, len(fits))
+        lockstep = Lockstep(data.exchange, len(group), at_once=size, announce=together.announce)
+        rows = data.exchange.rows
+        try:
+            courses = []
+            for fit, exchange in zip(group, lockstep.exchanges, strict=True):
+                exchange.rows = fit.rows
+                courses.append(fit.course(exchange))
+            tops = [top for (top,) in lockstep.run([course.begin for course in courses])]
+            grids = [lambdas(top) for top in tops]
+            works = [partial(course.run, [own], data.options.limits) for course, own in zip(courses, grids, strict=True)]
+            done = [fitted for (fitted,) in lockstep.run(works)]
+        finally:
+            data.exchange.rows = rows  # a fit alone asks through it
+        yield from zip(grids, done, strict=True)
+
+
+def _together(data: Opened) -> int:
+    """Fits that share a pass."""
+    p, size = data.dataset.shape[1], at_once(data.dataset.shape)
+    return max(1, min(size, _GRAMS // (_COPIES * 8 * p * p))) if data.form.kind == "gram" else size
