@@ -32,8 +32,10 @@ if TYPE_CHECKING:
     )  # fmt: skip
     from distlasso.losses import Huber
     from distlasso.path.cross_validation import CrossValidation
+    from distlasso.path.debias import debiased
     from distlasso.path.fit import fit_path
     from distlasso.path.folds import GroupKFold, HoldOut, KFold, TimeSeries
+    from distlasso.path.intervals import Intervals
     from distlasso.path.load import load
     from distlasso.path.result import Path
     from distlasso.path.schedules import MCP, SCAD, Adaptive, PruneRefine, Relaxed, Stage, Thresholded
@@ -60,6 +62,7 @@ _HOMES = {
     "Huber": "losses",
     "HuberLasso": "estimators",
     "InputError": "errors",
+    "Intervals": "path.intervals",
     "KFold": "path.folds",
     "Laplace": "priors",
     "Lasso": "estimators",
@@ -80,6 +83,7 @@ _HOMES = {
     "Thresholded": "path.schedules",
     "TimeSeries": "path.folds",
     "cross_validate": "path.selection",
+    "debiased": "path.debias",
     "fit_path": "path.fit",
     "ingest": "data.ingest",
     "load": "path.load",
@@ -101,6 +105,7 @@ __all__ = [
     "Huber",
     "HuberLasso",
     "InputError",
+    "Intervals",
     "KFold",
     "Laplace",
     "Lasso",
@@ -121,6 +126,7 @@ __all__ = [
     "Thresholded",
     "TimeSeries",
     "cross_validate",
+    "debiased",
     "fit_path",
     "ingest",
     "load",

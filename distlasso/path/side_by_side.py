@@ -28,26 +28,15 @@ _COPIES = 3  # of each: the Gram, a working copy, a factor
 
 @dataclass(frozen=True, slots=True)
 class Fit:
-    """One fit: the row space it asks about, and what makes its course, when its turn has come."""
+    """One fit."""
 
-    rows: int
-    course: Callable[[Exchange], Course]
+    rows: int  # the row space it asks about
+    course: Callable[[Exchange], Course]  # makes its course, when its turn has come
+    lambdas: Callable[[float | None], Floats]  # from the lambda where the first coefficient comes in; None: constant target
 
 
-def fit_all(
-    data: Opened, fits: Sequence[Fit], lambdas: Callable[[float | None], Floats]
-) -> Iterator[tuple[Floats, Fitted]]:
-    """Yield the lambdas and solutions of every fit, in order.
-
-    Parameters
-    ----------
-    data : Opened
-        The data; its shift and imputation hold for every fit.
-    fits : sequence of Fit
-        What to fit.
-    lambdas : callable
-        The lambdas of a fit, from the lambda at which its first coefficient comes in (None for a constant target).
-    """
+def fit_all(data: Opened, fits: Sequence[Fit]) -> Iterator[tuple[Floats, Fitted]]:
+    """Yield the lambdas and solutions of every fit, in order; shift and imputation of the data hold for all of them."""
     size = _together(data)
     for first in range(0, len(fits), size):
         group = fits[first : first + size]
@@ -60,7 +49,7 @@ def fit_all(
                 exchange.rows = fit.rows
                 courses.append(fit.course(exchange))
             tops = [top for (top,) in lockstep.run([course.begin for course in courses])]
-            grids = [lambdas(top) for top in tops]
+            grids = [fit.lambdas(top) for fit, top in zip(group, tops, strict=True)]
             works = [partial(course.run, [own], data.options.limits) for course, own in zip(courses, grids, strict=True)]
             done = [fitted for (fitted,) in lockstep.run(works)]
         finally:

@@ -177,13 +177,14 @@ class _Run:
         cells, spaces = measure(data, range(1, plan.first_half), members)
         grams = self._grams(cells)
         data.announce(data.options.grid.size * len(members))
-        fits = [Fit(0 if k == 0 else plan.first_half + k - 1, partial(self._course, cells, grams, spaces[k], own, k))
-                for k, own in enumerate(members)]  # fmt: skip
-        shape = data.dataset.shape
-        ((lambdas, whole_fit),) = fit_all(data, fits[:1], lambda top: data.options.grid.at(_higher(top), shape))
+        courses = [partial(self._course, cells, grams, space, own, k)
+                   for k, (space, own) in enumerate(zip(spaces, members, strict=True))]  # fmt: skip
+        everything = Fit(0, courses[0], lambda top: data.options.grid.at(_higher(top), data.dataset.shape))
+        ((lambdas, whole_fit),) = fit_all(data, [everything])
         if spaces[0].yy <= 0:
             warn_constant()
-        for _, half in fit_all(data, fits[1:], lambda top: lambdas):
+        halves = [Fit(k, course, lambda _: lambdas) for k, course in enumerate(courses[1:], plan.first_half)]
+        for _, half in fit_all(data, halves):
             self._tally.add(half)
         found = gather_outputs(lambdas, [whole_fit])
         length = min(found.lambdas.size, self._tally.length)
