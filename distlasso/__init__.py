@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from distlasso.path.folds import GroupKFold, HoldOut, KFold, TimeSeries
     from distlasso.path.intervals import Intervals
     from distlasso.path.load import load
+    from distlasso.path.nested import nested_cross_validate
     from distlasso.path.result import Path
     from distlasso.path.schedules import MCP, SCAD, Adaptive, PruneRefine, Relaxed, Stage, Thresholded
     from distlasso.path.selection import cross_validate
@@ -87,6 +88,7 @@ _HOMES = {
     "fit_path": "path.fit",
     "ingest": "data.ingest",
     "load": "path.load",
+    "nested_cross_validate": "path.nested",
     "open_dataset": "data.store",
     "stability_selection": "path.stability",
 }
@@ -130,6 +132,7 @@ __all__ = [
     "fit_path",
     "ingest",
     "load",
+    "nested_cross_validate",
     "open_dataset",
     "stability_selection",
 ]

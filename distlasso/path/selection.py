@@ -37,7 +37,7 @@ from distlasso.path.outputs import gather_outputs
 from distlasso.path.plan import at_once
 from distlasso.path.progress import Together
 from distlasso.path.schedules import Schedule, as_schedule
-from distlasso.path.validation import CellGram, Held, by_pass, from_sums
+from distlasso.path.validation import CellGram, Held, by_pass, from_sums, no_score, variance
 from distlasso.runtime.local import RowSpace
 from distlasso.scores import Score, as_score
 
@@ -317,17 +317,14 @@ class _Run:
             values = [1.0 - own / spread[k % self._plan.size] for k, own in enumerate(values)]
         for k, own in enumerate(values):
             if not np.isfinite(own).all():
-                raise InputError(f"fold {k % self._plan.size} has no {self._score.name}: {_WHY.get(self._score.name, _OVERFLOW)}")
+                raise InputError(f"fold {k % self._plan.size} has no {self._score.name}: {no_score(self._score.name)}")
         size = self._plan.size
         return [np.array(values[start : start + size]).T for start in range(0, len(values), size)]
 
     def _variance(self, fold: int) -> float:
         y, offset = np.asarray(self._data.dataset.y, dtype=np.float64), self._data.dataset.offset
-        weight = np.sum([self._cell(c).weight for c in self._plan.test[fold]], axis=0)
         y = self._data.rows[0].y if offset is None or not self._data.options.loss.quadratic else y
-        mean = float(weight @ y) / float(weight.sum())
-        variance = float(weight @ (y - mean) ** 2) / float(weight.sum())
-        return variance if variance > 1e-28 * max(mean**2, 1e-280) else np.nan
+        return variance(y, np.sum([self._cell(c).weight for c in self._plan.test[fold]], axis=0))
 
     def _cell(self, c: int) -> RowSpace:
         return self._data.rows[self._plan.first_cell + c]
@@ -339,13 +336,6 @@ class _Run:
         if (gaps > tol).any():
             warn(f"{int((gaps > tol).sum())} of {gaps.size} solutions of all folds stopped above tol={tol:g} "
                  f"(largest gap {float(gaps.max()):.2e})")  # fmt: skip
-
-
-_WHY = {
-    "auc": "only one class is held out; use fewer folds, or another score",
-    "r2": "the target does not vary where it is held out; use fewer folds, or another score",
-}
-_OVERFLOW = "a prediction overflows; use more lambdas near the largest, or another score"
 
 
 def _first(one: Fitted, length: int) -> Any:
