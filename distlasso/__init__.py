@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from distlasso.path.selection import cross_validate
     from distlasso.path.stability import stability_selection
     from distlasso.path.stable import StabilitySelection
+    from distlasso.path.wald import refit
     from distlasso.priors import Gaussian, Laplace
     from distlasso.runtime.cluster import Cluster
 
@@ -90,6 +91,7 @@ _HOMES = {
     "load": "path.load",
     "nested_cross_validate": "path.nested",
     "open_dataset": "data.store",
+    "refit": "path.wald",
     "stability_selection": "path.stability",
 }
 
@@ -134,6 +136,7 @@ __all__ = [
     "load",
     "nested_cross_validate",
     "open_dataset",
+    "refit",
     "stability_selection",
 ]
 

@@ -15,7 +15,6 @@ Read next: ``nodes.py`` (the node-wise regressions), ``intervals.py``.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -25,8 +24,8 @@ from numpy.typing import NDArray
 
 from distlasso.data.dataset import Dataset
 from distlasso.errors import InputError
-from distlasso.held_out import Eta
 from distlasso.losses import Loss
+from distlasso.path.at_model import CURVATURE, curvature, predictor
 from distlasso.path.fit import fit_path
 from distlasso.path.intervals import Intervals, check_level, chosen_columns, names_of
 from distlasso.path.nodes import Design, node_wise
@@ -34,13 +33,12 @@ from distlasso.path.opened import as_dataset, opened, outputs_of, row_spaces, ro
 from distlasso.path.options import Options, number, parse
 from distlasso.path.result import Path
 from distlasso.path.selection import cross_validate
-from distlasso.queries import Gather, Gradient, Models
+from distlasso.queries import Gather, Gradient
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 _MOST = 200  # columns that are all done where none are named
-_LOSSES = ("squared", "logistic", "poisson")
 
 
 def debiased(
@@ -111,8 +109,8 @@ def debiased(
         if options.pop(name, None) is not None:
             raise InputError(f"{name}= is not for debiased: intervals are those of the plain lasso")
     chosen = parse(time.perf_counter(), **options)
-    if chosen.loss.name not in _LOSSES:
-        raise InputError(f"loss={chosen.loss.name!r} has no debiased lasso here: use one of {', '.join(_LOSSES)}")
+    if chosen.loss.name not in CURVATURE:
+        raise InputError(f"loss={chosen.loss.name!r} has no debiased lasso here: use one of {', '.join(CURVATURE)}")
     check_level(level)
     if lam is not None:
         number("lam", lam, lambda v: 0.0 < v < np.inf, "that is positive")
@@ -166,11 +164,6 @@ class _Seen:
     curvature: float  # mean curvature of the loss
 
 
-_CURVATURE: Mapping[str, Any] = {
-    "squared": np.ones_like, "logistic": lambda mu: mu * (1.0 - mu), "poisson": lambda mu: mu,
-}  # fmt: skip
-
-
 def _look(dataset: Dataset, options: Options, path: Path, k: int, which: Ints) -> _Seen:
     """Residuals and curvature at one model of a path, the slopes of all columns, and the values of some."""
     loss: Loss = options.loss
@@ -178,19 +171,13 @@ def _look(dataset: Dataset, options: Options, path: Path, k: int, which: Ints) -
         (space,), rows, exchange = data.centred(data.measure([0])), data.rows[0], data.exchange
         if space.constant[which].any():
             raise InputError(f"column {which[space.constant[which]][0]} is constant: it has no coefficient to tell")
-        row = path.coef[[k]]
-        own = np.sort(row.indices).astype(np.int64)
-        b = row.toarray()[0][own]
-        models = Models(own, np.ascontiguousarray(b[:, None]), np.zeros(1))
+        eta = predictor(data, path.coef[[k]], float(path.intercept[k]))
         ascending = np.sort(which)
-        asks = [exchange.compose([Eta()], models), exchange.compose([Gather(ascending)], sweep=False)]
-        ((part,), (gathered,)) = exchange.send(asks)
-        eta = np.full(rows.y.size, float(path.intercept[k])) if rows.offset is None else path.intercept[k] + rows.offset
-        eta[rows.weight > 0] += part[:, 0] + (0.0 if exchange.shift is None else exchange.shift[own] @ b)
+        gathered = exchange.ask(Gather(ascending), sweep=False)
         derivative = rows.weight * loss.residual(rows.y, eta)
         found = exchange.ask(Gradient(), None, np.ascontiguousarray(derivative[:, None]))
         slope = (found.gradient - np.outer(space.remainder, found.total))[:, 0]
-        h = rows.weight * _CURVATURE[loss.name](loss.mean(eta))
+        h = curvature(data, eta)
         values = space.centred(ascending, gathered)[:, np.searchsorted(ascending, which)]
-    curvature = float(h.sum())
-    return _Seen(Design(values, h / curvature, space.imputation), slope, curvature)
+    mean = float(h.sum())
+    return _Seen(Design(values, h / mean, space.imputation), slope, mean)
