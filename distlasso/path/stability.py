@@ -57,9 +57,10 @@ def stability_selection(
     """Fit paths on random halves of the rows, and tell which columns are selected on most of them.
 
     Halves come in complementary pairs (Shah & Samworth 2013). All of them go side by side and share every pass. In Gram form
-    with squared loss two passes answer everything, as long as the Grams of 64 cells, 512 p^2 bytes, are within 2 GiB (p up to
-    2,048); beyond that every group of halves asks for its own Grams in a pass. Memory: 8 n (n_halves + 65) bytes of row
-    weights, and the Grams of at most 32 halves within 1 GiB.
+    with squared loss a pass for moments and one for the Grams of 64 cells (several if 1,024 p^2 bytes, these and their merging,
+    are beyond 2 GiB) answer everything, as long as these Grams, 512 p^2 bytes, are within 2 GiB (p up to 2,048); beyond that
+    every group of halves asks for its own Grams in a pass. Memory: 8 n (n_halves + 65) bytes of row weights, and the Grams of
+    at most 32 halves within 1 GiB.
 
     Parameters
     ----------
