@@ -150,6 +150,14 @@ def test_noise_is_selected_no_more_often_than_the_bound_says() -> None:
     assert false / 6 <= 2.0
 
 
+def test_progress_counts_the_lambdas_of_all_fits_to_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("distlasso.path.side_by_side._GRAMS", 5 * 24 * P * P)  # in groups of five
+    events: list[Any] = []
+    dl.stability_selection(X, Y, on_event=events.append, **FEW)
+    done = [(one.n_accepted, one.n_lambdas) for one in events if type(one).__name__ == "BatchVerified"]
+    assert done == sorted(done) and done[-1] == (130, 130) and {size for _, size in done} == {130}
+
+
 def test_limits_leave_what_every_half_has_reached() -> None:
     with_cap = dl.stability_selection(X, Y, max_active=3, n_halves=6)
     k = with_cap.lambdas.size

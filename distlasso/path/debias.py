@@ -105,24 +105,17 @@ def debiased(
     >>> bool(found.low[0] < 2.0 < found.high[0]), bool(found.p_value[0] < 1e-6 < found.p_value[1])
     (True, True)
     """
-    for name in ("l1_ratio", "penalty_factors", "bounds", "schedule", "prior", "multi_task", "lambdas", "solver"):
-        if options.pop(name, None) is not None:
-            raise InputError(f"{name}= is not for debiased: intervals are those of the plain lasso")
-    chosen = parse(time.perf_counter(), **options)
-    if chosen.loss.name not in CURVATURE:
-        raise InputError(f"loss={chosen.loss.name!r} has no debiased lasso here: use one of {', '.join(CURVATURE)}")
+    chosen = _checked(options, noise_variance)
     check_level(level)
-    if lam is not None:
-        number("lam", lam, lambda v: 0.0 < v < np.inf, "that is positive")
-    node = None if node_lam is None else number("node_lam", node_lam, lambda v: 0.0 < v < np.inf, "that is positive")
-    if noise_variance is not None:
-        number("noise_variance", noise_variance, lambda v: 0.0 < v < np.inf, "that is positive")
-        if not chosen.loss.quadratic:
-            raise InputError(f"noise_variance= is for squared loss: {chosen.loss.name} loss implies its own")
+    for name, value in (("lam", lam), ("node_lam", node_lam)):
+        if value is not None:
+            number(name, value, lambda v: 0.0 < v < np.inf, "that is positive")
     dataset = as_dataset(data, y, sample_weight, offset)
     if outputs_of(dataset) > 1:
         raise InputError(f"debiased is for one response, and y has {outputs_of(dataset)}: do them one by one")
     which = chosen_columns(dataset, columns, _MOST)
+    if dataset.statistics is not None:  # of a store: known before anything is fitted
+        _refuse_constant(which, dataset.statistics.sd <= 1e-12 * dataset.statistics.max_abs)
     if lam is None:
         cv = cross_validate(dataset, folds=folds, rule=rule, random_state=random_state, **options)
         path, k, how = cv.path, cv.best, f"cross-validation, rule {rule!r}"
@@ -130,13 +123,28 @@ def debiased(
         path, k, how = fit_path(dataset, **(options | {"lambdas": [lam]})), 0, "lam as given"
     variance, said = _variance(path, k, noise_variance)
     seen = _look(dataset, chosen, path, k, which)
-    nodes = node_wise(dataset, chosen, seen.design, which, node)
+    nodes = node_wise(dataset, chosen, seen.design, which, node_lam)
     zz, zx = (np.array([getattr(one, name) for one in nodes]) for name in ("zz", "zx"))
     score = seen.slope[which] - np.array([one.coef @ seen.slope[one.columns] for one in nodes])
     estimate = path.coef[[k]].toarray()[0][which] + score / (seen.curvature * zx)
     se = np.sqrt(variance * zz / (row_weights(dataset)[1] * seen.curvature)) / zx
     method = f"debiased lasso ({chosen.loss.name} loss; lambda by {how}{said}); valid one column at a time"
     return Intervals(which, names_of(dataset, which), estimate, se, float(level), method, float(path.lambdas[k]), variance, path)
+
+
+def _checked(options: dict[str, Any], noise_variance: Any) -> Options:
+    """The options of the lasso, without those that its intervals do not know."""
+    for name in ("l1_ratio", "penalty_factors", "bounds", "schedule", "prior", "multi_task", "lambdas", "solver"):
+        if options.pop(name, None) is not None:
+            raise InputError(f"{name}= is not for debiased: intervals are those of the plain lasso")
+    chosen = parse(time.perf_counter(), **options)
+    if chosen.loss.name not in CURVATURE:
+        raise InputError(f"loss={chosen.loss.name!r} has no debiased lasso here: use one of {', '.join(CURVATURE)}")
+    if noise_variance is not None:
+        number("noise_variance", noise_variance, lambda v: 0.0 < v < np.inf, "that is positive")
+        if not chosen.loss.quadratic:
+            raise InputError(f"noise_variance= is for squared loss: {chosen.loss.name} loss implies its own")
+    return chosen
 
 
 def _variance(path: Path, k: int, given: float | None) -> tuple[float, str]:
@@ -155,6 +163,11 @@ def _variance(path: Path, k: int, given: float | None) -> tuple[float, str]:
     return rss / (path.n_rows - df), "; noise variance RSS / (n - df)"
 
 
+def _refuse_constant(which: Ints, constant: NDArray[np.bool_]) -> None:
+    if constant[which].any():
+        raise InputError(f"column {which[constant[which]][0]} is constant: it has no coefficient to tell")
+
+
 @dataclass(frozen=True, slots=True)
 class _Seen:
     """What passes at the lasso have found."""
@@ -169,8 +182,7 @@ def _look(dataset: Dataset, options: Options, path: Path, k: int, which: Ints) -
     loss: Loss = options.loss
     with opened(dataset, options, partial(row_spaces, loss=loss, intercept=options.fit_intercept), fits=1) as data:
         (space,), rows, exchange = data.centred(data.measure([0])), data.rows[0], data.exchange
-        if space.constant[which].any():
-            raise InputError(f"column {which[space.constant[which]][0]} is constant: it has no coefficient to tell")
+        _refuse_constant(which, space.constant)
         eta = predictor(data, path.coef[[k]], float(path.intercept[k]))
         ascending = np.sort(which)
         gathered = exchange.ask(Gather(ascending), sweep=False)

@@ -7,6 +7,7 @@ factor tau = ||z|| / |z' x|. Read next: ``debias.py``, which needs them, ``side_
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -19,11 +20,13 @@ from distlasso.coordinator.squared import fetch_gram
 from distlasso.data.dataset import Dataset
 from distlasso.data.missing import Imputation
 from distlasso.errors import InputError, warn
+from distlasso.events import FitFinished
 from distlasso.losses import Squared
 from distlasso.path.course import Course, Fitted
 from distlasso.path.grid import Grid
 from distlasso.path.opened import Opened, opened
 from distlasso.path.options import Options
+from distlasso.path.progress import Together
 from distlasso.path.side_by_side import Fit, fit_all
 from distlasso.runtime.local import RowSpace
 
@@ -79,55 +82,61 @@ def node_wise(dataset: Dataset, options: Options, design: Design, which: Ints, l
         If nothing is left of a column: it is a combination of others.
     """
     ratio = _TALL if dataset.shape[0] > dataset.shape[1] else _WIDE
-    plain = replace(options, loss=Squared(), l1_ratio=1.0, standardize=True, grid=Grid(None, _LAMBDAS, ratio))
+    limits = replace(options.limits, max_active=None)
+    plain = replace(options, loss=Squared(), standardize=True, grid=Grid(None, _LAMBDAS, ratio), limits=limits)
 
     def rows(placed: Dataset) -> list[RowSpace]:
         return [RowSpace(np.ascontiguousarray(target), design.weight) for target in design.targets.T]
 
+    started = time.perf_counter()
     with opened(dataset, plain, rows, fits=which.size) as data:
-        spaces = _spaces(data, design)
-        every = np.flatnonzero(~spaces[0].constant)
-        gram = fetch_gram(data.exchange, spaces[0], every) if data.shared else None
-        fits = [Fit(k, partial(_course, data, space, gram, every, k, int(j)), partial(_grid, data, lam, float(np.sqrt(space.yy))))
-                for k, (space, j) in enumerate(zip(spaces, which, strict=True))]  # fmt: skip
         data.announce(which.size * _LAMBDAS)
+        work = _Regressions(data, design, which, lam)
+        fits = [Fit(k, partial(work.course, k), partial(work.grid, k)) for k in range(which.size)]
         n = int(np.count_nonzero(design.weight))
+        done = fit_all(data, fits, Together(options.listener, which.size))
         found = [_chosen(space, lambdas, fitted, n, int(j))
-                 for space, j, (lambdas, fitted) in zip(spaces, which, fit_all(data, fits), strict=True)]  # fmt: skip
+                 for space, j, (lambdas, fitted) in zip(work.spaces, which, done, strict=True)]  # fmt: skip
+        cost = (data.exchange.passes, data.exchange.rounds, time.perf_counter() - started)
+        options.listener(FitFinished(which.size * _LAMBDAS, *cost, "complete"))
     gap = max(node.gap for node in found)
     if gap > options.tol:
         warn(f"node-wise regressions stopped above tol={options.tol:g} (largest gap {gap:.2e})")
     return found
 
 
-def _spaces(data: Opened, design: Design) -> list[Space]:
-    """The space of every regression; missing values are what they were in the model, whatever the weights here."""
-    found = data.measure(range(len(data.rows)))
-    if design.imputation is not None:
-        found = [own.filled(design.imputation.fill) for own in found]
-    spaces = [replace(space, imputation=design.imputation) for space in data.centred(found)]
-    data.exchange.imputation = design.imputation
-    return spaces
+class _Regressions:
+    """The regressions of some columns on opened data."""
 
+    def __init__(self, data: Opened, design: Design, which: Ints, lam: float | None) -> None:
+        self._data, self._which, self._lam = data, which, lam
+        found = data.measure(range(which.size))
+        if design.imputation is not None:  # missing values are what they were in the model, whatever the weights here
+            found = [own.filled(design.imputation.fill) for own in found]
+        self.spaces = [replace(space, imputation=design.imputation) for space in data.centred(found)]
+        data.exchange.imputation = design.imputation
+        self._varying = np.flatnonzero(~self.spaces[0].constant)
+        self._gram = fetch_gram(data.exchange, self.spaces[0], self._varying) if data.shared else None
 
-def _course(data: Opened, space: Space, gram: Floats | None, every: Ints, k: int, column: int, exchange: Exchange) -> Course:
-    factors = np.ones(data.dataset.shape[1])
-    factors[column] = np.inf
-    own = replace(data, options=replace(data.options, penalty_factors=factors, bounds=None, schedule=None))
-    task = own.task(space, data.rows[k], exchange)
-    if gram is not None:
-        places = np.searchsorted(every, task.keep)
-        task = replace(task, gram=np.ascontiguousarray(gram[np.ix_(places, places)]))
-    return Course(task, data.make, shared=data.shared)
+    def course(self, k: int, exchange: Exchange) -> Course:
+        """One of them: its own column is excluded."""
+        factors = np.ones(self._data.dataset.shape[1])
+        factors[self._which[k]] = np.inf
+        data = replace(self._data, options=replace(self._data.options, penalty_factors=factors))
+        task = data.task(self.spaces[k], data.rows[k], exchange)
+        if self._gram is not None:
+            places = np.searchsorted(self._varying, task.keep)
+            task = replace(task, gram=np.ascontiguousarray(self._gram[np.ix_(places, places)]))
+        return Course(task, data.make, shared=data.shared)
 
-
-def _grid(data: Opened, lam: float | None, scale: float, top: float | None) -> Floats:
-    """Lambdas of the regression of a column of standard deviation ``scale``."""
-    if lam is not None:
-        return np.array([lam * scale])
-    if top is None or top <= 1e-12 * scale:
-        return np.array([scale])  # nothing is correlated with the column: it is left as it is
-    return data.options.grid.at(top, data.dataset.shape)
+    def grid(self, k: int, top: float | None) -> Floats:
+        """Its lambdas, from the one where the first coefficient comes in."""
+        scale = float(np.sqrt(self.spaces[k].yy))
+        if self._lam is not None:
+            return np.array([self._lam * scale])
+        if top is None or top <= 1e-12 * scale:
+            return np.array([scale])  # nothing is correlated with the column: it is left as it is
+        return self._data.options.grid.at(top, self._data.dataset.shape)
 
 
 def _chosen(space: Space, lambdas: Floats, fitted: Fitted, n: int, column: int) -> Node:

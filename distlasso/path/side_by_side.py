@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from distlasso.coordinator.exchange import Exchange
 from distlasso.coordinator.lockstep import Lockstep
+from distlasso.events import Event
 from distlasso.path.course import Course, Fitted
 from distlasso.path.opened import Opened
 from distlasso.path.plan import at_once
@@ -35,26 +36,35 @@ class Fit:
     lambdas: Callable[[float | None], Floats]  # from the lambda where the first coefficient comes in; None: constant target
 
 
-def fit_all(data: Opened, fits: Sequence[Fit]) -> Iterator[tuple[Floats, Fitted]]:
-    """Yield the lambdas and solutions of every fit, in order; shift and imputation of the data hold for all of them."""
-    size = _together(data)
+def fit_all(data: Opened, fits: Sequence[Fit], together: Together, *, before: int = 0) -> Iterator[tuple[Floats, Fitted]]:
+    """Yield the lambdas and solutions of every fit, in order; shift and imputation of the data hold for all of them.
+
+    Progress is announced ``together`` with that of ``before`` fits that are done.
+    """
+    exchange, size = data.exchange, _together(data)
     for first in range(0, len(fits), size):
         group = fits[first : first + size]
-        together = Together(data.options.listener, len(fits))
-        lockstep = Lockstep(data.exchange, len(group), at_once=size, announce=together.announce)
-        rows = data.exchange.rows
+        announce = partial(_announce, together, before + first)
+        lockstep = Lockstep(exchange, len(group), at_once=size, announce=announce)
+        rows, listener = exchange.rows, exchange.listener
+        if len(group) == 1:  # which asks through the exchange itself
+            exchange.listener = partial(announce, 0)
         try:
             courses = []
-            for fit, exchange in zip(group, lockstep.exchanges, strict=True):
-                exchange.rows = fit.rows
-                courses.append(fit.course(exchange))
+            for fit, own in zip(group, lockstep.exchanges, strict=True):
+                own.rows = fit.rows
+                courses.append(fit.course(own))
             tops = [top for (top,) in lockstep.run([course.begin for course in courses])]
             grids = [fit.lambdas(top) for fit, top in zip(group, tops, strict=True)]
-            works = [partial(course.run, [own], data.options.limits) for course, own in zip(courses, grids, strict=True)]
+            works = [partial(course.run, [grid], data.options.limits) for course, grid in zip(courses, grids, strict=True)]
             done = [fitted for (fitted,) in lockstep.run(works)]
         finally:
-            data.exchange.rows = rows  # a fit alone asks through it
+            exchange.rows, exchange.listener = rows, listener
         yield from zip(grids, done, strict=True)
+
+
+def _announce(together: Together, before: int, fit: int, event: Event) -> None:
+    together.announce(before + fit, event)
 
 
 def _together(data: Opened) -> int:

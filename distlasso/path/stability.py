@@ -8,7 +8,6 @@ complement. So the Gram of any half is a sum of Grams that one pass has fetched.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -18,19 +17,19 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from distlasso.coordinator.exchange import Exchange
-from distlasso.coordinator.space import Space
 from distlasso.data.dataset import Dataset
 from distlasso.errors import InputError, warn
 from distlasso.losses import Loss
-from distlasso.path.cells import GRAMS, Cells, measure
-from distlasso.path.course import Course, Fitted
+from distlasso.path.cells import GRAMS, measure
+from distlasso.path.course import Course
 from distlasso.path.folds import KFold, Known, hashed
 from distlasso.path.grid import warn_constant
 from distlasso.path.opened import Opened, as_dataset, opened, outputs_of, row_spaces, row_weights
 from distlasso.path.options import parse, whole
 from distlasso.path.outputs import gather_outputs
+from distlasso.path.progress import Together
 from distlasso.path.side_by_side import Fit, fit_all
-from distlasso.path.stable import StabilitySelection, check_bound, check_limit, check_threshold
+from distlasso.path.stable import StabilitySelection, Tally, check_bound, check_limit, check_threshold
 from distlasso.runtime.local import RowSpace
 
 Floats = NDArray[np.float64]
@@ -169,50 +168,51 @@ class _Run:
 
     def __init__(self, data: Opened, plan: _Plan, started: float) -> None:
         self._data, self._plan, self._started = data, plan, started
-        self._tally = _Tally(data.dataset.shape[1])
+        self._tally = Tally(data.dataset.shape[1])
+        self._members = [tuple(range(plan.n_cells)), *plan.halves]
+        self._cells, self._spaces = measure(data, range(1, plan.first_half), self._members)
+        self._grams = self._of_cells()
 
     def select(self, threshold: float, max_false: float | None, bound: str) -> StabilitySelection:
         """Fit all rows, then the halves at the same lambdas; count."""
-        data, plan = self._data, self._plan
-        members = [tuple(range(plan.n_cells)), *plan.halves]
-        cells, spaces = measure(data, range(1, plan.first_half), members)
-        grams = self._grams(cells)
-        data.announce(data.options.grid.size * len(members))
-        courses = [partial(self._course, cells, grams, space, own, k)
-                   for k, (space, own) in enumerate(zip(spaces, members, strict=True))]  # fmt: skip
-        everything = Fit(0, courses[0], lambda top: data.options.grid.at(_higher(top), data.dataset.shape))
-        ((lambdas, whole_fit),) = fit_all(data, [everything])
-        if spaces[0].yy <= 0:
+        data = self._data
+        data.announce(data.options.grid.size * len(self._members))
+        grid, shape = data.options.grid, data.dataset.shape
+        together = Together(data.options.listener, len(self._members))
+        everything = Fit(0, partial(self._course, 0), lambda top: grid.at(_higher(top), shape))
+        ((lambdas, whole_fit),) = fit_all(data, [everything], together)
+        if self._spaces[0].yy <= 0:
             warn_constant()
-        halves = [Fit(k, course, lambda _: lambdas) for k, course in enumerate(courses[1:], plan.first_half)]
-        for _, half in fit_all(data, halves):
+        halves = [Fit(self._rows(k), partial(self._course, k), lambda _: lambdas) for k in range(1, len(self._members))]
+        for _, half in fit_all(data, halves, together, before=1):
             self._tally.add(half)
         found = gather_outputs(lambdas, [whole_fit])
         length = min(found.lambdas.size, self._tally.length)
-        path = data.path(found, np.flatnonzero(spaces[0].constant), lambdas.size, self._started)
+        path = data.path(found, np.flatnonzero(self._spaces[0].constant), lambdas.size, self._started)
         self._warn(path.gap)
-        count = len(plan.halves)
+        count = len(self._plan.halves)
         return StabilitySelection(
             path=_first(path, length), probabilities=sp.csr_array(self._tally.counts[:length] * (1.0 / count)),
             q=self._tally.sizes[:length] / count, gaps=np.array([gap[:length] for gap in self._tally.gaps]).T,
             n_halves=count, threshold=threshold, max_false=max_false, bound=bound,
         )  # fmt: skip
 
-    def _grams(self, cells: Cells) -> list[Floats] | None:
+    def _of_cells(self) -> list[Floats] | None:
         """Grams of the cells, where that is the form and they fit."""
         data, p = self._data, self._data.dataset.shape[1]
-        if not data.shared or data.options.solver not in ("auto", "bcd") or len(cells.statistics) * 8 * p * p > GRAMS:
+        if not data.shared or data.options.solver not in ("auto", "bcd") or self._plan.n_cells * 8 * p * p > GRAMS:
             return None
-        return cells.grams()
+        return self._cells.grams()
 
-    def _course(
-        self, cells: Cells, grams: Sequence[Floats] | None, space: Space, own: Sequence[int], fit: int, exchange: Exchange
-    ) -> Course:
-        data = self._data
-        rows = data.rows[0 if fit == 0 else self._plan.first_half + fit - 1]
-        task = data.task(space, rows, exchange)
-        if grams is not None:
-            gram = cells.gram(space, grams, own)[np.ix_(task.keep, task.keep)]
+    def _rows(self, fit: int) -> int:
+        """Row space of a fit; the first is that to all rows."""
+        return 0 if fit == 0 else self._plan.first_half + fit - 1
+
+    def _course(self, fit: int, exchange: Exchange) -> Course:
+        data, space = self._data, self._spaces[fit]
+        task = data.task(space, data.rows[self._rows(fit)], exchange)
+        if self._grams is not None:
+            gram = self._cells.gram(space, self._grams, self._members[fit])[np.ix_(task.keep, task.keep)]
             task = replace(task, gram=np.ascontiguousarray(gram))
         return Course(task, data.make, shared=data.shared)
 
@@ -226,37 +226,6 @@ class _Run:
 def _higher(top: float | None) -> float | None:
     """Where the lambdas begin: noise in the slopes of a half is sqrt(2) times that of all rows, and at its largest more."""
     return None if top is None else 2.0 * top
-
-
-class _Tally:
-    """How often every column was selected; solutions are counted and let go."""
-
-    def __init__(self, p: int) -> None:
-        self._p = p
-        self.counts: Any = None  # csr_array [k, p]
-        self.sizes = np.empty(0)  # [k]: columns selected at a lambda or before, over all halves
-        self.gaps: list[Floats] = []
-
-    @property
-    def length(self) -> int:
-        """Lambdas that every half has reached."""
-        return min(gap.size for gap in self.gaps)
-
-    def add(self, fitted: Fitted) -> None:
-        """Count one half."""
-        coef = sp.csr_array(sp.vstack(fitted.solutions.coef, format="csr"))
-        k = coef.shape[0]
-        row = np.repeat(np.arange(k), np.diff(coef.indptr))
-        first = np.full(self._p, k)
-        np.minimum.at(first, coef.indices, row)
-        sizes = np.cumsum(np.bincount(first, minlength=k + 1)[:k]).astype(np.float64)
-        ones = sp.csr_array((np.ones(coef.nnz), coef.indices, coef.indptr), shape=coef.shape)
-        if self.counts is None:
-            self.counts, self.sizes = ones, sizes
-        else:
-            length = min(k, self.sizes.size)
-            self.counts, self.sizes = self.counts[:length] + ones[:length], self.sizes[:length] + sizes[:length]
-        self.gaps.append(np.array(fitted.solutions.gap))
 
 
 def _first(path: Any, length: int) -> Any:

@@ -21,6 +21,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from distlasso.errors import InputError
+from distlasso.path.course import Fitted
 from distlasso.path.result import Path
 
 Floats = NDArray[np.float64]
@@ -123,6 +124,37 @@ class StabilitySelection:
             "expected_false": false, "halves": self.n_halves, "region": region,
             "lambda": float(self.lambdas[region - 1]) if region else None, "largest_half_gap": float(self.gaps.max()),
         } | {name: self.path.summary()[name] for name in ("lambdas", "passes", "rounds", "seconds", "solver")}  # fmt: skip
+
+
+class Tally:
+    """How often every column was selected; solutions are counted and let go."""
+
+    def __init__(self, p: int) -> None:
+        self._p = p
+        self.counts: Any = None  # csr_array [k, p]
+        self.sizes = np.empty(0)  # [k]: columns selected at a lambda or before, over all halves
+        self.gaps: list[Floats] = []
+
+    @property
+    def length(self) -> int:
+        """Lambdas that every half has reached."""
+        return min(gap.size for gap in self.gaps)
+
+    def add(self, fitted: Fitted) -> None:
+        """Count one half."""
+        coef = sp.csr_array(sp.vstack(fitted.solutions.coef, format="csr"))
+        k = coef.shape[0]
+        row = np.repeat(np.arange(k), np.diff(coef.indptr))
+        first = np.full(self._p, k)
+        np.minimum.at(first, coef.indices, row)
+        sizes = np.cumsum(np.bincount(first, minlength=k + 1)[:k]).astype(np.float64)
+        ones = sp.csr_array((np.ones(coef.nnz), coef.indices, coef.indptr), shape=coef.shape)
+        if self.counts is None:
+            self.counts, self.sizes = ones, sizes
+        else:
+            length = min(k, self.sizes.size)
+            self.counts, self.sizes = self.counts[:length] + ones[:length], self.sizes[:length] + sizes[:length]
+        self.gaps.append(np.array(fitted.solutions.gap))
 
 
 def unimodal(threshold: float, pairs: int, theta: float) -> float:
