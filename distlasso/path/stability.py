@@ -56,10 +56,9 @@ def stability_selection(
     """Fit paths on random halves of the rows, and tell which columns are selected on most of them.
 
     Halves come in complementary pairs (Shah & Samworth 2013). All of them go side by side and share every pass. In Gram form
-    with squared loss a pass for moments and one for the Grams of 64 cells (several if 1,024 p^2 bytes, these and their merging,
-    are beyond 2 GiB) answer everything, as long as these Grams, 512 p^2 bytes, are within 2 GiB (p up to 2,048); beyond that
-    every group of halves asks for its own Grams in a pass. Memory: 8 n (n_halves + 65) bytes of row weights, and the Grams of
-    at most 32 halves within 1 GiB.
+    with squared loss one pass for moments and one for the Grams of 64 cells (more beyond 512 columns) answer everything, as long
+    as these Grams, 512 p^2 bytes, are within 2 GiB (p up to 2,048) and within ``memory``; otherwise every group of halves asks
+    for its own Grams in a pass. Memory: 8 n (n_halves + 65) bytes of row weights, and the Grams of a group, within 1 GiB.
 
     Parameters
     ----------
@@ -198,9 +197,10 @@ class _Run:
         )  # fmt: skip
 
     def _of_cells(self) -> list[Floats] | None:
-        """Grams of the cells, where that is the form and they fit."""
-        data, p = self._data, self._data.dataset.shape[1]
-        if not data.shared or data.options.solver not in ("auto", "bcd") or self._plan.n_cells * 8 * p * p > GRAMS:
+        """Grams of the cells, where that is the form and there is room for them."""
+        data, size = self._data, self._plan.n_cells * 8 * self._data.dataset.shape[1] ** 2
+        room = GRAMS if data.options.memory is None else min(GRAMS, data.options.memory - data.beside)
+        if not data.shared or data.options.solver not in ("auto", "bcd") or size > room:
             return None
         return self._cells.grams()
 
