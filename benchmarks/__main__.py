@@ -1,10 +1,11 @@
-"""Entry point of `python -m benchmarks`; the commands are in `compare.py` and `network.py`."""
+"""Entry point of `python -m benchmarks`; the commands are in `compare.py`, `network.py` and `coverage.py`."""
 
 import sys
 
-from benchmarks import compare, network
+from benchmarks import compare, coverage, network
+
+COMMANDS = {"network": network.main, "coverage": coverage.main}
 
 if __name__ == "__main__":
-    if sys.argv[1:2] == ["network"]:
-        sys.exit(network.main(sys.argv[2:]))
-    sys.exit(compare.main())
+    command = COMMANDS.get(sys.argv[1] if len(sys.argv) > 1 else "")
+    sys.exit(command(sys.argv[2:]) if command else compare.main())

@@ -35,12 +35,18 @@ if TYPE_CHECKING:
     )  # fmt: skip
     from distlasso.losses import Huber
     from distlasso.path.cross_validation import CrossValidation
+    from distlasso.path.debias import debiased
     from distlasso.path.fit import fit_path
     from distlasso.path.folds import GroupKFold, HoldOut, KFold, TimeSeries
+    from distlasso.path.intervals import Intervals
     from distlasso.path.load import load
+    from distlasso.path.nested import nested_cross_validate
     from distlasso.path.result import Path
     from distlasso.path.schedules import MCP, SCAD, Adaptive, PruneRefine, Relaxed, Stage, Thresholded
     from distlasso.path.selection import cross_validate
+    from distlasso.path.stability import stability_selection
+    from distlasso.path.stable import StabilitySelection
+    from distlasso.path.wald import refit
     from distlasso.priors import Gaussian, Laplace
     from distlasso.runtime.cluster import Cluster
 
@@ -62,6 +68,7 @@ _HOMES = {
     "Huber": "losses",
     "HuberLasso": "estimators",
     "InputError": "errors",
+    "Intervals": "path.intervals",
     "KFold": "path.folds",
     "Laplace": "priors",
     "Lasso": "estimators",
@@ -78,15 +85,20 @@ _HOMES = {
     "ResourceError": "errors",
     "SCAD": "path.schedules",
     "SchedulerError": "errors",
+    "StabilitySelection": "path.stable",
     "Stage": "path.schedules",
     "StoreError": "errors",
     "Thresholded": "path.schedules",
     "TimeSeries": "path.folds",
     "cross_validate": "path.selection",
+    "debiased": "path.debias",
     "fit_path": "path.fit",
     "ingest": "data.ingest",
     "load": "path.load",
+    "nested_cross_validate": "path.nested",
     "open_dataset": "data.store",
+    "refit": "path.wald",
+    "stability_selection": "path.stability",
 }
 
 __all__ = [
@@ -104,6 +116,7 @@ __all__ = [
     "Huber",
     "HuberLasso",
     "InputError",
+    "Intervals",
     "KFold",
     "Laplace",
     "Lasso",
@@ -120,15 +133,20 @@ __all__ = [
     "ResourceError",
     "SCAD",
     "SchedulerError",
+    "StabilitySelection",
     "Stage",
     "StoreError",
     "Thresholded",
     "TimeSeries",
     "cross_validate",
+    "debiased",
     "fit_path",
     "ingest",
     "load",
+    "nested_cross_validate",
     "open_dataset",
+    "refit",
+    "stability_selection",
 ]
 
 

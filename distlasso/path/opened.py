@@ -111,6 +111,7 @@ class Opened:
         """The result, and what it cost so far; ``asked`` is how many lambdas were asked for."""
         options, exchange = self.options, self.exchange
         seconds = time.perf_counter() - started
+        weight, total = row_weights(self.dataset)
         options.listener(FitFinished(found.lambdas.size, exchange.passes, exchange.rounds, seconds, found.ended or "complete"))
         return Path(
             lambdas=found.lambdas, coef=found.coef, intercept=found.intercept, gap=found.gap,
@@ -119,7 +120,8 @@ class Opened:
             bytes_read=exchange.runtime.bytes_read(), bytes_moved=exchange.runtime.bytes_moved(), seconds=seconds,
             peak_bytes=peak_bytes(), loss=options.loss.name, l1_ratio=options.l1_ratio, standardize=options.standardize,
             tol=options.tol, solver=found.solver, complete=found.lambdas.size == asked, null_deviance=found.d0,
-            imputation=exchange.imputation, stages=found.stages, history=found.history, **rest,
+            imputation=exchange.imputation, stages=found.stages, history=found.history,
+            n_rows=int(np.count_nonzero(weight)), weight=total, fit_intercept=options.fit_intercept, **rest,
         )  # fmt: skip
 
 

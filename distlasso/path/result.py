@@ -18,6 +18,7 @@ from distlasso.data.dataset import Dataset
 from distlasso.data.missing import Imputation, spelled
 from distlasso.errors import InputError
 from distlasso.losses import LOSSES
+from distlasso.path.criteria import Fits, criterion
 from distlasso.path.history import no_records
 from distlasso.path.linear import linear
 from distlasso.path.model_store import write_model
@@ -77,6 +78,10 @@ class Path:
     history : record array
         What the schedule did: ``lambda`` (index; -1 before the path), ``stage``, ``feature``, ``event`` ("entered",
         "pruned", "returned") and ``why`` ("path", "excluded", "heavier penalty", "lighter penalty", "other features").
+    n_rows, weight : int, float, or None
+        Rows of positive weight that were fitted, and their total weight; None in models of a version that did not keep them.
+    fit_intercept : bool or None
+        Option of the fit; None likewise.
     """
 
     lambdas: Floats
@@ -106,6 +111,9 @@ class Path:
     schedule: str = ""
     stages: Ints = field(default_factory=lambda: np.empty(0, np.int64))
     history: NDArray[np.void] = field(default_factory=no_records)
+    n_rows: int | None = None
+    weight: float | None = None
+    fit_intercept: bool | None = None
 
     @property
     def outputs(self) -> tuple[sp.csr_array, ...]:
@@ -131,8 +139,8 @@ class Path:
         if not isinstance(self.coef, tuple):
             return self
         alone = replace(self, coef=self.coef[j], intercept=self.intercept[:, j])
-        if self.gap.ndim == 1:  # multi-task: what is proved is proved of all together
-            return alone
+        if self.gap.ndim == 1:  # multi-task: what is proved is proved of all together, and so is what is explained
+            return replace(alone, n_rows=None, weight=None)
         gap, converged, ratio = self.gap[:, j], self.converged[:, j], self.deviance_ratio[:, j]
         return replace(
             alone, gap=gap, converged=converged, deviance_ratio=ratio, null_deviance=float(self.null_deviance[j])
@@ -196,6 +204,62 @@ class Path:
             return np.asarray(eta > 0, dtype=np.float64)
         return eta if type == "link" else LOSSES[self.loss].mean(eta)
 
+    def criterion(self, name: str = "bic", *, gamma: float = 1.0, variance: float | None = None) -> Floats:
+        """An information criterion at every lambda, from what the fit has kept; smaller is better.
+
+        The formulas, and what counts as n and as degrees of freedom, are in ``path/criteria.py``. With ``l1_ratio`` below 1
+        the count of nonzero coefficients overstates the degrees of freedom; under a schedule it leaves out the search for
+        the support.
+
+        Parameters
+        ----------
+        name : {"aic", "bic", "ebic", "gcv"}
+            Which. With more columns than rows use "ebic", or state the ``variance``: log RSS falls without end.
+        gamma : float
+            Of EBIC, in [0, 1]: how much more a model of a certain size costs where there are more such models.
+        variance : float, optional
+            Noise variance of squared loss; by default it is unknown, and estimated anew at each lambda.
+
+        Returns
+        -------
+        float64 [k]; inf where there are as many parameters as rows.
+
+        Raises
+        ------
+        InputError
+            For Huber loss or ridge, several responses, or a model that does not know its number of rows.
+
+        Examples
+        --------
+        >>> import numpy as np, distlasso as dl
+        >>> X = np.random.default_rng(0).standard_normal((100, 5))
+        >>> path = dl.fit_path(X, X @ [3.0, 0, 0, -2.0, 0] + X[::-1, 1])
+        >>> path.n_active[path.select("bic")].item()
+        2
+        """
+        if isinstance(self.coef, tuple):
+            raise InputError(f"the path has {len(self.coef)} responses: take one of them, path.output(j).criterion(...)")
+        if self.n_rows is None or self.weight is None or self.fit_intercept is None:
+            raise InputError(
+                "the path does not know how many rows were fitted: it was saved by an earlier version, or is one response of a "
+                "multi-task fit; fit it again"
+            )
+        if self.l1_ratio == 0.0:
+            raise InputError("l1_ratio=0 leaves no coefficient at zero, and nonzero coefficients count nothing: use cross_validate")
+        if not self.null_deviance > 0:
+            raise InputError("constant target: there is nothing to choose")
+        mean_loss = self.null_deviance * (1.0 - self.deviance_ratio)
+        columns = self.coef.shape[1] - self.dropped.size
+        fits = Fits(self.loss, mean_loss, self.n_active, self.n_rows, self.weight, columns, self.fit_intercept)
+        return criterion(fits, name, gamma=gamma, variance=variance)
+
+    def select(self, name: str = "bic", *, gamma: float = 1.0, variance: float | None = None) -> int:
+        """Index of the lambda with the smallest criterion, of equals the largest lambda; see ``criterion``."""
+        values = self.criterion(name, gamma=gamma, variance=variance)
+        if np.isinf(values).all():
+            raise InputError(f"every model of the path has as many parameters as the {self.n_rows} rows: fit larger lambdas")
+        return int(np.argmin(values))
+
     def save(self, directory: str | os.PathLike[str], *, overwrite: bool = False) -> None:
         """Write the path to a directory, atomically: it has its final name only when it is whole.
 
@@ -213,7 +277,7 @@ class Path:
         arrays |= {"coef_data": coef.data, "coef_indices": coef.indices, "coef_indptr": coef.indptr}
         if self.imputation is not None:
             arrays["fill"] = self.imputation.fill
-        values = {name: getattr(self, name) for name in _SCALARS}
+        values = {name: getattr(self, name) for name in (*_SCALARS, *_LATER)}
         values |= {"shape": list(coef.shape), "feature_names": self.feature_names}
         values["null_deviance"] = np.asarray(self.null_deviance).tolist()
         values["outputs"] = len(self.outputs) if isinstance(self.coef, tuple) else None
@@ -249,6 +313,7 @@ _SCALARS = (
     "certificate", "passes", "rounds", "bytes_read", "bytes_moved", "seconds", "peak_bytes", "loss", "l1_ratio",
     "standardize", "tol", "solver", "complete", "null_deviance", "prior", "schedule",
 )  # fmt: skip
+_LATER = ("n_rows", "weight", "fit_intercept")  # which models of earlier versions do not have
 
 
 def restored(values: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Path:
@@ -264,6 +329,7 @@ def restored(values: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> P
     code = values.get("missing_value")
     imputation = None if code is None else Imputation(float("nan") if code == "NaN" else code, arrays["fill"])
     scalars: dict[str, Any] = {name: values[name] for name in _SCALARS}
+    scalars |= {name: values.get(name) for name in _LATER}
     outputs = values.get("outputs")
     if outputs is not None:
         length = coef.shape[0] // outputs

@@ -1,9 +1,8 @@
 """``cross_validate``: a path on all rows and one on the training rows of every fold, side by side over the same passes.
 
 Every fold is a row space with weights of its own, so that its statistics, scales and certificates are those of its training
-rows alone. What is known of cells of rows (moments, Grams) is asked once and put together for every fold: sums over the
-cells that train, never differences, which would lose their digits beside a fold of another scale. Read next: ``folds.py``,
-``course.py``, ``validation.py``, ``choice.py``.
+rows alone, made of what is known of cells of rows. Read next: ``folds.py``, ``cells.py``, ``course.py``, ``validation.py``,
+``choice.py``.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ import itertools
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import partial, reduce
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -23,11 +22,10 @@ from distlasso.coordinator.lockstep import Lockstep
 from distlasso.coordinator.problem import Task
 from distlasso.coordinator.shared import Share, Shared
 from distlasso.coordinator.space import Space
-from distlasso.data.blocks import symmetric
 from distlasso.data.dataset import Dataset
-from distlasso.data.statistics import Statistics, merge
 from distlasso.errors import InputError, warn
 from distlasso.losses import Loss
+from distlasso.path.cells import measure
 from distlasso.path.choice import RULES, Curve, best, best_of, summarise
 from distlasso.path.course import Course, Fitted, grids
 from distlasso.path.cross_validation import Candidate, CrossValidation
@@ -39,15 +37,12 @@ from distlasso.path.outputs import gather_outputs
 from distlasso.path.plan import at_once
 from distlasso.path.progress import Together
 from distlasso.path.schedules import Schedule, as_schedule
-from distlasso.path.validation import CellGram, Held, by_pass, from_sums
-from distlasso.queries import Square
+from distlasso.path.validation import CellGram, Held, by_pass, from_sums, no_score, variance
 from distlasso.runtime.local import RowSpace
 from distlasso.scores import Score, as_score
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
-
-_GRAMS = 2 << 30  # bytes of the Grams of cells that one pass puts together
 
 
 def cross_validate(
@@ -276,52 +271,13 @@ class _Run:
     def _prepare(self) -> tuple[list[Space], list[Floats | None]]:
         """The space of every fit, and its Gram where that is the form."""
         data, plan = self._data, self._plan
-        rows = range(plan.first_cell, len(data.rows))
-        cells = data.measure(rows)
-        everything = range(plan.partitions[0].n_cells)
-        members = [tuple(everything), *plan.train]
-        found = [reduce(merge, [cells[c] for c in own]) for own in members]
-        found = [own.scaled(1.0 / own.weight) for own in found]
-        if data.dataset.missing_value is not None:
-            fill = found[0].mean
-            found, cells = [found[0], *(own.filled(fill) for own in found[1:])], [own.filled(fill) for own in cells]
-        spaces = data.centred(found)
-        self._share(spaces, cells)
+        members = [tuple(range(plan.partitions[0].n_cells)), *plan.train]
+        cells, spaces = measure(data, range(plan.first_cell, len(data.rows)), members)
         if not (data.shared and data.options.solver in ("auto", "bcd")):
             return spaces, [None] * len(spaces)
-        grams = self._cell_grams(rows)
-        self._cells = [CellGram(s, gram, data.exchange.shift) for s, gram in zip(cells, grams, strict=True)]
-        return spaces, [self._gram(spaces[k], [grams[c] for c in own], sum(cells[c].weight for c in own))
-                        for k, own in enumerate(members)]  # fmt: skip
-
-    def _share(self, spaces: list[Space], cells: Sequence[Statistics]) -> None:
-        """What all fits have in common: what stands for missing values, and one shift.
-
-        The shift is the median of the cells' means, which no cell of another scale can drag away from the others.
-        """
-        shift = None
-        if any(space.shift is not None for space in spaces):
-            shift = np.median([own.mean for own in cells], axis=0)
-        self._data.exchange.shift = shift
-        spaces[:] = [replace(space, shift=shift, imputation=spaces[0].imputation) for space in spaces]
-
-    def _cell_grams(self, rows: range) -> list[Floats]:
-        """The Gram of every cell, uncentred: one pass where they have room beside each other."""
-        exchange, p = self._data.exchange, self._data.dataset.shape[1]
-        size = max(1, _GRAMS // (16 * 8 * p * p))
-        grams: list[Floats] = []
-        for start in range(rows.start, rows.stop, size):
-            asks = [replace(exchange, rows=k).compose([Square()], present=True)
-                    for k in range(start, min(start + size, rows.stop))]  # fmt: skip
-            grams += [symmetric(answer) for (answer,) in exchange.send(asks)]
-        return grams
-
-    def _gram(self, space: Space, parts: Sequence[Floats], weight: float) -> Floats:
-        total = np.zeros_like(parts[0])
-        for part in parts:
-            total += part
-        total /= weight
-        return total - np.outer(space.remainder, space.remainder)
+        grams = cells.grams()
+        self._cells = [CellGram(s, gram, data.exchange.shift) for s, gram in zip(cells.statistics, grams, strict=True)]
+        return spaces, [cells.gram(space, grams, own) for space, own in zip(spaces, members, strict=True)]
 
     def _fit(self, spaces: Sequence[Space], grams: Sequence[Floats | None]) -> tuple[list[list[list[Fitted]]], list[list[Floats]]]:
         """Fit everything side by side: [ratio][fit][schedule], and the lambdas [ratio][schedule]."""
@@ -395,17 +351,14 @@ class _Run:
             values = [1.0 - own / spread[k % self._plan.size] for k, own in enumerate(values)]
         for k, own in enumerate(values):
             if not np.isfinite(own).all():
-                raise InputError(f"fold {k % self._plan.size} has no {self._score.name}: {_WHY.get(self._score.name, _OVERFLOW)}")
+                raise InputError(f"fold {k % self._plan.size} has no {self._score.name}: {no_score(self._score.name)}")
         size = self._plan.size
         return [np.array(values[start : start + size]).T for start in range(0, len(values), size)]
 
     def _variance(self, fold: int) -> float:
         y, offset = np.asarray(self._data.dataset.y, dtype=np.float64), self._data.dataset.offset
-        weight = np.sum([self._cell(c).weight for c in self._plan.test[fold]], axis=0)
         y = self._data.rows[0].y if offset is None or not self._data.options.loss.quadratic else y
-        mean = float(weight @ y) / float(weight.sum())
-        variance = float(weight @ (y - mean) ** 2) / float(weight.sum())
-        return variance if variance > 1e-28 * max(mean**2, 1e-280) else np.nan
+        return variance(y, np.sum([self._cell(c).weight for c in self._plan.test[fold]], axis=0))
 
     def _cell(self, c: int) -> RowSpace:
         return self._data.rows[self._plan.first_cell + c]
@@ -417,13 +370,6 @@ class _Run:
         if (gaps > tol).any():
             warn(f"{int((gaps > tol).sum())} of {gaps.size} solutions of all folds stopped above tol={tol:g} "
                  f"(largest gap {float(gaps.max()):.2e})")  # fmt: skip
-
-
-_WHY = {
-    "auc": "only one class is held out; use fewer folds, or another score",
-    "r2": "the target does not vary where it is held out; use fewer folds, or another score",
-}
-_OVERFLOW = "a prediction overflows; use more lambdas near the largest, or another score"
 
 
 def _first(one: Fitted, length: int) -> Any:

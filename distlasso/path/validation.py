@@ -101,6 +101,22 @@ def by_pass(
     return found
 
 
+def variance(y: Floats, weight: Floats) -> float:
+    """Weighted variance of a target; NaN where it does not vary, so that nothing is its share."""
+    mean = float(weight @ y) / float(weight.sum())
+    found = float(weight @ (y - mean) ** 2) / float(weight.sum())
+    return found if found > 1e-28 * max(mean**2, 1e-280) else np.nan
+
+
+def no_score(name: str) -> str:
+    """Why a score is not a number."""
+    if name == "auc":
+        return "only one class is held out; use fewer folds, or another score"
+    if name == "r2":
+        return "the target does not vary where it is held out; use fewer folds, or another score"
+    return "a prediction overflows; use more lambdas near the largest, or another score"
+
+
 def _by_predictions(
     held: Sequence[Held], score: Score, exchange: Exchange, rows: Sequence[RowSpace], first: int
 ) -> list[Floats]:
