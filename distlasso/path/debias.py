@@ -60,9 +60,11 @@ def debiased(
     """Confidence intervals and p-values of chosen coefficients, by the debiased (desparsified) lasso.
 
     Valid for sparse models whose columns are not too correlated, n large beside (s log p)^2 for s true coefficients; each
-    interval on its own, whichever columns were chosen, even by looking at the data. Cost: a cross-validation (or one fit,
-    with ``lam``), three passes, and the node-wise regressions, which share their passes: two in Gram form. The chosen columns
-    are held by the coordinator, 8 n q bytes, twice.
+    interval on its own, for columns that were chosen without looking at y. Coverage falls short of the level, for signal
+    columns more than for noise, as correlation grows: by how much is measured in benchmarks/coverage.md.
+
+    Cost: a cross-validation (or one fit, with ``lam``), three passes, and the node-wise regressions, which share their passes:
+    two in Gram form. The chosen columns are held by the coordinator, 8 n q bytes, twice.
 
     Parameters
     ----------

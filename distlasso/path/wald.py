@@ -47,7 +47,8 @@ def refit(
 ) -> Intervals:
     """Fit the columns that a model uses again without penalty, and give Wald intervals. Not valid after selection.
 
-    The intervals are valid if ``data`` had no part in choosing the columns; ``debiased`` is valid if it had.
+    The intervals are valid if ``data`` had no part in choosing the columns. For columns that are named beforehand ``debiased``
+    needs no such split.
 
     Parameters
     ----------
