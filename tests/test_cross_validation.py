@@ -380,14 +380,14 @@ def test_a_saved_choice_comes_back(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("runtime", ["serial", "threads"])
-def test_candidates_by_rounds_have_strong_columns_of_their_own(runtime: str) -> None:
+def test_candidates_by_rounds_are_what_they_are_alone(runtime: str) -> None:
     wide = np.hstack([X, np.random.default_rng(0).standard_normal((N, 40))])
-    y, options = TARGETS["logistic"], {"loss": "logistic", "runtime": runtime, "lambdas": [0.1, 0.05]}
+    y, options = TARGETS["logistic"], {"loss": "logistic", "runtime": runtime, "lambdas": [0.1, 0.05], "tol": 1e-10}
     both = dl.cross_validate(wide, y, folds=IDS, l1_ratio=[0.5, 1.0], **options)
     for ratio, candidate in zip((0.5, 1.0), both.candidates, strict=True):
         alone = dl.cross_validate(wide, y, folds=IDS, l1_ratio=ratio, **options)
-        np.testing.assert_array_equal(candidate.path.coef.toarray(), alone.path.coef.toarray())
-        np.testing.assert_array_equal(candidate.scores, alone.scores)
+        np.testing.assert_allclose(candidate.path.coef.toarray(), alone.path.coef.toarray(), atol=1e-5)
+        np.testing.assert_allclose(candidate.scores, alone.scores, rtol=1e-6)
 
 
 def test_means_that_differ_by_rounding_are_equal_and_the_largest_lambda_is_chosen() -> None:
