@@ -38,7 +38,7 @@ def wide(tmp_path_factory: pytest.TempPathFactory) -> dl.Dataset:
     return dl.ingest((X, y), tmp_path_factory.mktemp("data") / "w.zarr", chunks=(200, 50))
 
 
-OPTIONS: dict[str, Any] = {"lambda_min_ratio": 0.02, "standardize": False}
+OPTIONS: dict[str, Any] = {"n_lambdas": 40, "lambda_min_ratio": 0.02, "standardize": False}
 
 
 def same_bits(a: dl.Path, b: dl.Path) -> None:
