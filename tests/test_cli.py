@@ -233,7 +233,7 @@ def test_folds_of_a_table_choose_a_model_that_predicts_by_its_own_lambda(tmp_pat
     for name, value in (("lambda", cv.lambda_), ("lambda_min", cv.lambda_min), ("lambda_1se", cv.lambda_1se),
                         ("mean_score", cv.mean[cv.best])):  # fmt: skip
         assert summary[name] == pytest.approx(value), name
-    for kind in ("link", "response", "class"):
+    for kind in ("response", "class"):
         done = run("predict", model, store, "--out", out, "--type", kind, "--overwrite", "--json")
         assert done.returncode == 0, done.stderr
         assert json.loads(done.stdout)["lambdas"] == 1

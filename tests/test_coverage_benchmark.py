@@ -29,8 +29,8 @@ def test_coverage_and_its_error_are_those_of_data_sets_not_of_intervals() -> Non
 
 
 def test_intervals_of_the_debiased_lasso_hold_the_truth_about_as_often_as_they_say() -> None:
-    """10 data sets, about 140 intervals: 95 % up to three standard errors; those on the selecting rows are worse on noise."""
-    found = coverage.run(Case(100, 30, 0.5), 10, 1)
+    """10 data sets, about 60 intervals: 95 % up to three standard errors; those on the selecting rows are worse on noise."""
+    found = coverage.run(Case(60, 12, 0.5), 10, 1)
     hits = np.concatenate([own.covered for kind in ("signal", "noise") for own in found["debiased", kind]])
     assert 0.90 <= hits.mean() <= 0.99
     oracle = coverage.summary(found["oracle", "signal"])[1]

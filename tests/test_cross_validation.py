@@ -97,8 +97,10 @@ def test_scores_and_choice_are_those_of_scikit_learn() -> None:
     assert cv.lambda_1se == cv.lambdas[np.argmax(cv.mean <= cv.mean.min() + cv.se[np.argmin(cv.mean)])]
 
 
-@pytest.mark.parametrize("loss", sorted(TARGETS))
-@pytest.mark.parametrize("encoding", ["dense", "csr", "csc", "float32"])
+@pytest.mark.parametrize(
+    ("loss", "encoding"),
+    [*itertools.product(["squared", "logistic"], ["dense", "csr", "csc", "float32"]), ("huber", "dense"), ("poisson", "csr")],
+)
 def test_every_fold_is_a_plain_fit_of_its_training_rows(loss: str, encoding: str) -> None:
     Z = np.where(np.abs(X) < 0.3, 0.0, X)
     data = {"dense": Z, "csr": sp.csr_array(Z), "csc": sp.csc_array(Z), "float32": Z.astype(np.float32)}[encoding]

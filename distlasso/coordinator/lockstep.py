@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from contextvars import copy_context
 from dataclasses import dataclass, field, replace
 from typing import Any, Generic, TypeVar, final
@@ -30,6 +31,7 @@ class _Table:
 
     changed: threading.Condition = field(default_factory=threading.Condition)
     stopped: BaseException | None = None  # what every fit must raise where it asks next
+    turns: threading.Semaphore = field(default_factory=threading.Semaphore)  # of those that are at work
 
 
 @final
@@ -49,26 +51,37 @@ class _Seat(Generic[T]):
 
     def run(self, asks: Sequence[Ask]) -> list[list[object]]:
         """Ask, and wait for the others."""
-        table = self.table
-        with table.changed:
+        with self._waiting(), self.table.changed:
             self.asks = asks
-            table.changed.notify_all()
-            table.changed.wait_for(lambda: self.asks is None or table.stopped is not None)
+            self._wait_for(lambda: self.asks is None)
             self.asks = None
-            if table.stopped is not None:
-                raise table.stopped
-            return self.answers
+        self._raise_if_stopped()
+        return self.answers
 
     def meet(self, change: Callable[[], None]) -> None:
         """Have a change made while no fit is at work; changes are made in the order of fits."""
-        table = self.table
-        with table.changed:
+        with self._waiting(), self.table.changed:
             self.change = change
-            table.changed.notify_all()
-            table.changed.wait_for(lambda: self.change is None or table.stopped is not None)
+            self._wait_for(lambda: self.change is None)
             self.change = None
-            if table.stopped is not None:
-                raise table.stopped
+        self._raise_if_stopped()
+
+    @contextmanager
+    def _waiting(self) -> Iterator[None]:
+        """Let another fit work meanwhile."""
+        self.table.turns.release()
+        try:
+            yield
+        finally:
+            self.table.turns.acquire()
+
+    def _wait_for(self, ready: Callable[[], bool]) -> None:
+        self.table.changed.notify_all()
+        self.table.changed.wait_for(lambda: ready() or self.table.stopped is not None)
+
+    def _raise_if_stopped(self) -> None:
+        if self.table.stopped is not None:
+            raise self.table.stopped
 
     def at_rest(self) -> bool:
         """Whether the fit has ended, or waits."""
@@ -86,10 +99,11 @@ class _Seat(Generic[T]):
         """Do the work, and leave its result or its failure."""
         result: list[T] = []
         failure: BaseException | None = None
-        try:
-            result = [work()]
-        except BaseException as error:  # raised again by the calling thread
-            failure = error
+        with self.table.turns:
+            try:
+                result = [work()]
+            except BaseException as error:  # raised again by the calling thread
+                failure = error
         with self.table.changed:
             self.result, self.failure, self.ended = result, failure, True
             self.table.changed.notify_all()
@@ -100,14 +114,16 @@ class Lockstep:
     """Runs fits over one exchange; fit ``k`` asks about row space ``k``, unless it is told another, through ``exchanges[k]``."""
 
     def __init__(
-        self, exchange: Exchange, count: int, *, at_once: int = 32, announce: Callable[[int, Event], None] | None = None
-    ) -> None:
-        """Prepare for ``count`` fits, of which ``at_once`` share a sweep.
+        self, exchange: Exchange, count: int, *, at_once: int = 32, turns: int = 1,
+        announce: Callable[[int, Event], None] | None = None,
+    ) -> None:  # fmt: skip
+        """Prepare for ``count`` fits, of which ``at_once`` share a sweep, and ``turns`` are at work at the same time.
 
         ``exchange`` is ready to be asked: its shift and imputation hold for every fit. ``announce`` receives the events
         of each fit with its number, on the calling thread.
         """
-        self._exchange, self._count, self._at_once, self._table = exchange, count, at_once, _Table()
+        self._exchange, self._count, self._at_once = exchange, count, at_once
+        self._table = _Table(turns=threading.Semaphore(turns))
         self._announce_to = announce or (lambda k, event: exchange.listener(event))
         self.exchanges = [replace(exchange, rows=k, fit=k) for k in range(count)] if count > 1 else [exchange]
         self._seats: dict[int, _Seat[Any]] = {}

@@ -25,7 +25,7 @@ from distlasso.path.grid import Grid, warn_constant
 from distlasso.path.opened import Opened, as_dataset, opened, outputs_of, row_spaces, row_weights
 from distlasso.path.options import Options, parse
 from distlasso.path.outputs import Outputs, gather_outputs
-from distlasso.path.plan import at_once
+from distlasso.path.plan import at_once, turns
 from distlasso.path.progress import Together
 from distlasso.path.result import Path
 from distlasso.path.schedules import UnknownNoise
@@ -175,7 +175,7 @@ def _fit(data: Opened, started: float) -> Path:
     spaces = data.centred(found)
     paths = 1 if options.multi_task else len(data.rows)
     data.announce(options.grid.size * paths)
-    lockstep = Lockstep(exchange, paths, at_once=at_once(data.dataset.shape),
+    lockstep = Lockstep(exchange, paths, at_once=at_once(data.dataset.shape), turns=turns(data.dataset.shape),
                         announce=Together(options.listener, paths).announce)  # fmt: skip
     asks = [replace(exchange, rows=k, fit=k) for k in range(len(data.rows))] if options.multi_task else lockstep.exchanges
     asks[0] = exchange if options.multi_task else asks[0]

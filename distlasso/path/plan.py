@@ -8,6 +8,7 @@ blocks whose Grams fit. Only the shape and the budget decide, never the machine.
 from __future__ import annotations
 
 import math
+import os
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,6 +27,7 @@ _VECTORS = 24  # of the strong columns for each lambda: coefficients, slopes, st
 _WIDTHS = (BATCH, 4, 1)  # lambdas of a batch that a budget may have to put up with
 _NARROWEST = 8  # columns of a block
 _AT_ONCE = 32
+_SMALL = 1 << 20  # values of the data below which a fit is mostly Python
 _BATCH_BYTES = 4 << 30  # of gradients and residuals of all responses that share a sweep
 
 
@@ -53,6 +55,11 @@ def at_once(shape: tuple[int, int]) -> int:
     """Responses that share a sweep: as many as have room for their batches beside each other."""
     n, p = shape
     return max(1, min(_AT_ONCE, _BATCH_BYTES // (MAX_BATCH * _FLOAT * (8 * p + 3 * n))))
+
+
+def turns(shape: tuple[int, int]) -> int:
+    """Fits side by side that are at work at the same time: small ones would only fight over the interpreter."""
+    return 1 if shape[0] * shape[1] < _SMALL else os.cpu_count() or 1
 
 
 def project(

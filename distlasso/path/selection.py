@@ -34,7 +34,7 @@ from distlasso.path.grid import warn_constant
 from distlasso.path.opened import Opened, as_dataset, opened, outputs_of, row_spaces, row_weights
 from distlasso.path.options import Options, parse, whole
 from distlasso.path.outputs import gather_outputs
-from distlasso.path.plan import at_once
+from distlasso.path.plan import at_once, turns
 from distlasso.path.progress import Together
 from distlasso.path.schedules import Schedule, as_schedule
 from distlasso.path.validation import CellGram, Held, by_pass, from_sums, no_score, variance
@@ -282,7 +282,7 @@ class _Run:
     def _fit(self, spaces: Sequence[Space], grams: Sequence[Floats | None]) -> tuple[list[list[list[Fitted]]], list[list[Floats]]]:
         """Fit everything side by side: [ratio][fit][schedule], and the lambdas [ratio][schedule]."""
         data, count = self._data, len(self._options) * self._fits
-        lockstep = Lockstep(data.exchange, count, at_once=at_once(data.dataset.shape),
+        lockstep = Lockstep(data.exchange, count, at_once=at_once(data.dataset.shape), turns=turns(data.dataset.shape),
                             announce=Together(data.options.listener, count * len(self._schedules)).announce)  # fmt: skip
         tasks = []
         for k, (options, fit) in enumerate(itertools.product(self._options, range(self._fits))):

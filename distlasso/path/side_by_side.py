@@ -18,7 +18,7 @@ from distlasso.coordinator.lockstep import Lockstep
 from distlasso.events import Event
 from distlasso.path.course import Course, Fitted
 from distlasso.path.opened import Opened
-from distlasso.path.plan import at_once
+from distlasso.path.plan import at_once, turns
 from distlasso.path.progress import Together
 
 Floats = NDArray[np.float64]
@@ -45,7 +45,7 @@ def fit_all(data: Opened, fits: Sequence[Fit], together: Together, *, before: in
     for first in range(0, len(fits), size):
         group = fits[first : first + size]
         announce = partial(_announce, together, before + first)
-        lockstep = Lockstep(exchange, len(group), at_once=size, announce=announce)
+        lockstep = Lockstep(exchange, len(group), at_once=size, turns=turns(data.dataset.shape), announce=announce)
         rows, listener = exchange.rows, exchange.listener
         if len(group) == 1:  # which asks through the exchange itself
             exchange.listener = partial(announce, 0)

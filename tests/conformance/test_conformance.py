@@ -177,7 +177,7 @@ def fit_and_check(X: Array, y: Array, case: Case, options: Options, encoding: st
 @pytest.mark.parametrize("penalty", PENALTIES)
 @pytest.mark.parametrize("loss", LOSSES)
 @pytest.mark.parametrize("solver", SOLVERS)
-@settings(max_examples=EXAMPLES or 3, deadline=None, derandomize=not EXAMPLES, database=None, phases=[Phase.generate],
+@settings(max_examples=EXAMPLES or 2, deadline=None, derandomize=not EXAMPLES, database=None, phases=[Phase.generate],
           suppress_health_check=list(HealthCheck))  # fmt: skip
 @given(chosen=drawn())
 def test_every_fit_is_truly_optimal_or_refused_by_name(solver: str, loss: str, penalty: str, chosen: Drawn) -> None:
