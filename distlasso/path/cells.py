@@ -13,6 +13,7 @@ from functools import reduce
 import numpy as np
 from numpy.typing import NDArray
 
+from distlasso.coordinator.problem import Task
 from distlasso.coordinator.space import Space
 from distlasso.data.blocks import symmetric
 from distlasso.data.statistics import Statistics, merge
@@ -50,6 +51,11 @@ class Cells:
             total += grams[c]
         total /= sum(self.statistics[c].weight for c in own)
         return np.asarray(total - np.outer(space.remainder, space.remainder))
+
+
+def with_gram(task: Task, gram: Floats) -> Task:
+    """A task that is given the Gram [p, p] of its rows."""
+    return replace(task, gram=np.ascontiguousarray(gram[np.ix_(task.keep, task.keep)]))
 
 
 def measure(data: Opened, rows: range, members: Sequence[Sequence[int]]) -> tuple[Cells, list[Space]]:

@@ -183,13 +183,13 @@ def _fit(data: Opened, started: float) -> Path:
     if options.multi_task:
         courses = [Course(tasks[0], lambda task: build_multi_task(tasks, data.form))]
     else:
-        if len(tasks) > 1 and data.shared and options.solver in ("auto", "bcd"):
+        if len(tasks) > 1 and data.takes_gram:
             gram = fetch_gram(exchange, tasks[0].space, tasks[0].keep)
             tasks = [replace(task, gram=gram) for task in tasks]
         courses = [Course(task, data.make, (options.schedule,), weight=total, shared=data.shared) for task in tasks]
     lambdas, fitted = _run(courses, lockstep, options)
     result = gather_outputs(lambdas, fitted)
-    _warn(result, options, fitted)
+    _warn(data, result, fitted)
     stated = "" if options.prior is None else _stated(options.prior, float(result.lambdas[0]), variance, total)
     schedule = "" if options.schedule is None or options.prior is not None else repr(options.schedule)
     return data.path(result, np.flatnonzero(spaces[0].constant), lambdas.size, started, prior=stated, schedule=schedule)
@@ -240,12 +240,9 @@ def _stated(prior: Prior, lam: float, variance: float | None, total: float) -> s
     return describe(prior, lam, estimated if variance is None else variance, estimated=variance is None)
 
 
-def _warn(result: Outputs, options: Options, fitted: Sequence[Fitted]) -> None:
+def _warn(data: Opened, result: Outputs, fitted: Sequence[Fitted]) -> None:
     """Say which solutions are not what was asked for."""
-    above = int((result.gap > options.tol).sum())
-    if above:
-        warn(f"{above} of {result.gap.size} solutions stopped above tol={options.tol:g} "
-             f"(largest gap {float(result.gap.max()):.2e})")  # fmt: skip
+    data.warn_above(result.gap)
     if fitted[0].unsettled:
-        warn(f"schedule={options.schedule!r} was stopped after {MAX_STAGES} fits at {fitted[0].unsettled} of "
+        warn(f"schedule={data.options.schedule!r} was stopped after {MAX_STAGES} fits at {fitted[0].unsettled} of "
              f"{result.gap.size} lambdas, before it settled")  # fmt: skip

@@ -293,6 +293,12 @@ def as_folds(folds: Any, shape: tuple[int, int], y: Any) -> Folds:
     raise unknown
 
 
+def repetitions(partitions: Sequence[Partition]) -> Ints:
+    """Repetition of each fold, int64 [folds]; single splits belong together."""
+    sizes = [len(partition.train) for partition in partitions]
+    return np.zeros(len(sizes), dtype=np.int64) if max(sizes) == 1 else np.repeat(np.arange(len(sizes)), sizes)
+
+
 def hashed(rows: Ints, seed: int, stream: int = 0) -> NDArray[np.uint64]:
     """A hash of row numbers (splitmix64: Steele, Lea & Flood 2014), uint64."""
     with np.errstate(over="ignore"):

@@ -19,8 +19,8 @@ from distlasso.data.dataset import Dataset
 from distlasso.errors import InputError
 from distlasso.path.choice import summarise
 from distlasso.path.cross_validation import CrossValidation
-from distlasso.path.folds import Known, Partition, as_folds
-from distlasso.path.opened import as_dataset, opened, outputs_of, row_spaces, row_weights
+from distlasso.path.folds import Partition, as_folds, repetitions
+from distlasso.path.opened import as_dataset, known_rows, opened, outputs_of, row_spaces, row_weights
 from distlasso.path.options import Options, parse
 from distlasso.path.selection import cross_validate
 from distlasso.path.validation import Held, by_pass, no_score, variance
@@ -138,18 +138,16 @@ def nested_cross_validate(
         except InputError as error:
             raise InputError(f"outer fold {fold}: {error}") from error
     scores = _scores(dataset, plain, wanted, choices, [test for _, test in pairs])
-    sizes = [len(one.test) for one in partitions]
-    group = np.zeros(len(pairs), dtype=np.int64) if max(sizes) == 1 else np.repeat(np.arange(len(sizes)), sizes)
-    mean, se = summarise(scores[None, :], np.array([float(weight[test].sum()) for _, test in pairs]), group)
+    held = np.array([float(weight[test].sum()) for _, test in pairs])
+    mean, se = summarise(scores[None, :], held, repetitions(partitions))
     chosen = np.array([one.lambda_ for one in choices])
     return NestedCrossValidation(scores, float(mean[0]), float(se[0]), chosen, wanted.name, tuple(choices))
 
 
 def _partitions(dataset: Dataset, outer: Any, options: Options, seed: int) -> list[Partition]:
-    y, (weight, _) = np.asarray(dataset.y, dtype=np.float64), row_weights(dataset)
-    classes = (y > 0.5).astype(np.int64) if options.loss.name == "logistic" else None
+    y = np.asarray(dataset.y, dtype=np.float64)
     try:
-        return as_folds(outer, dataset.shape, y).partitions(Known(weight, classes, seed))
+        return as_folds(outer, dataset.shape, y).partitions(known_rows(dataset, options.loss, seed))
     except InputError as error:
         raise InputError(f"outer={outer!r} cannot be used: {error}" if np.isscalar(outer) else f"outer: {error}") from error
 

@@ -22,9 +22,10 @@ from distlasso.coordinator.problem import Problem, Task
 from distlasso.coordinator.space import Space, centre
 from distlasso.data.dataset import Dataset, is_dask
 from distlasso.data.statistics import Statistics
-from distlasso.errors import InputError, ResourceError
+from distlasso.errors import InputError, ResourceError, warn
 from distlasso.events import FitFinished, FitStarted
 from distlasso.losses import Loss
+from distlasso.path.folds import Known
 from distlasso.path.memory import peak_bytes, resident_bytes
 from distlasso.path.options import Options
 from distlasso.path.outputs import Outputs
@@ -66,6 +67,11 @@ class Opened:
         """Whether a problem holds all columns anyway."""
         return self.form.kind == "gram" and self.options.loss.quadratic
 
+    @property
+    def takes_gram(self) -> bool:
+        """Whether a fit may be given the Gram of all columns, and then asks nothing else of the rows."""
+        return self.form.kind == "gram" and not self.options.by_rounds
+
     def announce(self, count: int) -> None:
         """Say that a fit of so many lambdas begins, within the memory that is planned from here on."""
         planned = resident_bytes() + self.beside
@@ -106,6 +112,13 @@ class Opened:
         free = keep[penalty.at(1.0).take(keep).is_free()]
         return Task(space, penalty, keep, free, exchange, rows.y, rows.weight, rows.offset, self.sparse, self.by_columns,
                     self.options.tol)  # fmt: skip
+
+    def warn_above(self, gaps: Floats, where: str = "") -> None:
+        """Say how many solutions are not proved to the tolerance."""
+        tol = self.options.tol
+        if (gaps > tol).any():
+            warn(f"{int((gaps > tol).sum())} of {gaps.size} solutions{where} stopped above tol={tol:g} "
+                 f"(largest gap {float(gaps.max()):.2e})")  # fmt: skip
 
     def path(self, found: Outputs, dropped: NDArray[np.int64], asked: int, started: float, **rest: Any) -> Path:
         """The result, and what it cost so far; ``asked`` is how many lambdas were asked for."""
@@ -201,6 +214,13 @@ def row_weights(dataset: Dataset) -> tuple[Floats, float]:
     """Weights [n], and their sum."""
     weight = np.ones(dataset.shape[0]) if dataset.sample_weight is None else dataset.sample_weight
     return weight, float(np.sum(weight))
+
+
+def known_rows(dataset: Dataset, loss: Loss, seed: int) -> Known:
+    """What a plan of folds may know of a dataset: for logistic loss also which class a row is of."""
+    y = np.asarray(dataset.y, dtype=np.float64)
+    classes = (y > 0.5).astype(np.int64) if loss.name == "logistic" else None
+    return Known(row_weights(dataset)[0], classes, seed)
 
 
 def _check_memory(projection: Projection, memory: int | None) -> None:

@@ -23,15 +23,15 @@ from distlasso.coordinator.problem import Task
 from distlasso.coordinator.shared import Share, Shared
 from distlasso.coordinator.space import Space
 from distlasso.data.dataset import Dataset
-from distlasso.errors import InputError, warn
+from distlasso.errors import InputError
 from distlasso.losses import Loss
-from distlasso.path.cells import measure
+from distlasso.path.cells import measure, with_gram
 from distlasso.path.choice import RULES, Curve, best, best_of, summarise
 from distlasso.path.course import Course, Fitted, grids
 from distlasso.path.cross_validation import Candidate, CrossValidation
-from distlasso.path.folds import Folds, Known, Partition, as_folds
+from distlasso.path.folds import Folds, Partition, as_folds, repetitions
 from distlasso.path.grid import warn_constant
-from distlasso.path.opened import Opened, as_dataset, opened, outputs_of, row_spaces, row_weights
+from distlasso.path.opened import Opened, as_dataset, known_rows, opened, outputs_of, row_spaces, row_weights
 from distlasso.path.options import Options, parse, whole
 from distlasso.path.outputs import gather_outputs
 from distlasso.path.plan import at_once, turns
@@ -170,9 +170,8 @@ class _Plan:
 
     @property
     def group(self) -> Ints:
-        """Repetition of each fold; single splits belong together."""
-        sizes = [len(partition.train) for partition in self.partitions]
-        return np.zeros(len(sizes), dtype=np.int64) if max(sizes) == 1 else np.repeat(np.arange(len(sizes)), sizes)
+        """Repetition of each fold."""
+        return repetitions(self.partitions)
 
     def rows(self, dataset: Dataset) -> list[RowSpace]:
         """All row spaces."""
@@ -203,14 +202,10 @@ class _Plan:
 
 
 def _plan(dataset: Dataset, folds: Any, options: Options, seed: int) -> _Plan:
-    loss = options.loss
-    y = np.asarray(dataset.y, dtype=np.float64)
     if folds is None:
         folds = 10 if dataset.fold is None else dataset.fold
-    plan: Folds = as_folds(folds, dataset.shape, y)
-    weight, _ = row_weights(dataset)
-    classes = (y > 0.5).astype(np.int64) if loss.name == "logistic" else None
-    return _Plan(plan.partitions(Known(weight, classes, seed)), loss, options.fit_intercept)
+    plan: Folds = as_folds(folds, dataset.shape, np.asarray(dataset.y, dtype=np.float64))
+    return _Plan(plan.partitions(known_rows(dataset, options.loss, seed)), options.loss, options.fit_intercept)
 
 
 def _candidates(schedule: Any) -> list[Schedule | None]:
@@ -273,7 +268,7 @@ class _Run:
         data, plan = self._data, self._plan
         members = [tuple(range(plan.partitions[0].n_cells)), *plan.train]
         cells, spaces = measure(data, range(plan.first_cell, len(data.rows)), members)
-        if not (data.shared and data.options.solver in ("auto", "bcd")):
+        if not data.takes_gram:
             return spaces, [None] * len(spaces)
         grams = cells.grams()
         self._cells = [CellGram(s, gram, data.exchange.shift) for s, gram in zip(cells.statistics, grams, strict=True)]
@@ -323,7 +318,7 @@ class _Run:
     def _course(self, task: Task, fit: int, gram: Floats | None) -> Course:
         data = self._data
         if gram is not None:
-            task = replace(task, gram=np.ascontiguousarray(gram[np.ix_(task.keep, task.keep)]))
+            task = with_gram(task, gram)
         total = row_weights(data.dataset)[1] * self._share_of(fit)
         return Course(task, data.make, self._schedules, weight=total, shared=data.shared)
 
@@ -365,11 +360,8 @@ class _Run:
 
     def _warn(self, candidates: Sequence[Candidate]) -> None:
         """Say which solutions are not proved to the tolerance."""
-        tol = self._data.options.tol
         gaps = np.concatenate([np.concatenate([one.path.gap, one.fold_gaps.ravel()]) for one in candidates])
-        if (gaps > tol).any():
-            warn(f"{int((gaps > tol).sum())} of {gaps.size} solutions of all folds stopped above tol={tol:g} "
-                 f"(largest gap {float(gaps.max()):.2e})")  # fmt: skip
+        self._data.warn_above(gaps, " of all folds")
 
 
 def _first(one: Fitted, length: int) -> Any:

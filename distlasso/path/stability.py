@@ -18,13 +18,13 @@ from numpy.typing import NDArray
 
 from distlasso.coordinator.exchange import Exchange
 from distlasso.data.dataset import Dataset
-from distlasso.errors import InputError, warn
+from distlasso.errors import InputError
 from distlasso.losses import Loss
-from distlasso.path.cells import GRAMS, measure
+from distlasso.path.cells import GRAMS, measure, with_gram
 from distlasso.path.course import Course
-from distlasso.path.folds import KFold, Known, hashed
+from distlasso.path.folds import KFold, hashed
 from distlasso.path.grid import warn_constant
-from distlasso.path.opened import Opened, as_dataset, opened, outputs_of, row_spaces, row_weights
+from distlasso.path.opened import Opened, as_dataset, known_rows, opened, outputs_of, row_spaces
 from distlasso.path.options import parse, whole
 from distlasso.path.outputs import gather_outputs
 from distlasso.path.progress import Together
@@ -129,14 +129,12 @@ class _Plan:
 
 
 def _plan(dataset: Dataset, loss: Loss, pairs: int, seed: int) -> _Plan:
-    weight, _ = row_weights(dataset)
-    there = int(np.count_nonzero(weight))
+    rows = known_rows(dataset, loss, seed)
+    there = int(np.count_nonzero(rows.weight))
     if there < _LEAST_ROWS:
         raise InputError(f"{there} rows of positive weight are too few for half-samples: at least {_LEAST_ROWS} are needed")
     cells = min(N_CELLS, there - there % 2)
-    y = np.asarray(dataset.y, dtype=np.float64)
-    classes = (y > 0.5).astype(np.int64) if loss.name == "logistic" else None
-    (partition,) = KFold(cells).partitions(Known(weight, classes, seed))
+    (partition,) = KFold(cells).partitions(rows)
     return _Plan(partition.cell, cells, tuple(half for k in range(pairs) for half in _pair(cells, there % cells, seed, k)))
 
 
@@ -200,7 +198,7 @@ class _Run:
         """Grams of the cells, where that is the form and there is room for them."""
         data, size = self._data, self._plan.n_cells * 8 * self._data.dataset.shape[1] ** 2
         room = GRAMS if data.options.memory is None else min(GRAMS, data.options.memory - data.beside)
-        if not data.shared or data.options.solver not in ("auto", "bcd") or size > room:
+        if not data.takes_gram or size > room:
             return None
         return self._cells.grams()
 
@@ -212,15 +210,11 @@ class _Run:
         data, space = self._data, self._spaces[fit]
         task = data.task(space, data.rows[self._rows(fit)], exchange)
         if self._grams is not None:
-            gram = self._cells.gram(space, self._grams, self._members[fit])[np.ix_(task.keep, task.keep)]
-            task = replace(task, gram=np.ascontiguousarray(gram))
+            task = with_gram(task, self._cells.gram(space, self._grams, self._members[fit]))
         return Course(task, data.make, shared=data.shared)
 
     def _warn(self, gap: Floats) -> None:
-        tol, gaps = self._data.options.tol, np.concatenate([gap, *self._tally.gaps])
-        if (gaps > tol).any():
-            warn(f"{int((gaps > tol).sum())} of {gaps.size} solutions of all halves stopped above tol={tol:g} "
-                 f"(largest gap {float(gaps.max()):.2e})")  # fmt: skip
+        self._data.warn_above(np.concatenate([gap, *self._tally.gaps]), " of all halves")
 
 
 def _higher(top: float | None) -> float | None:
