@@ -202,6 +202,15 @@ def test_folds_share_the_passes_of_one_fit(loss: str, shape: tuple[int, int]) ->
     assert counting.reads <= tiles * cv.path.rounds
 
 
+def test_folds_whose_columns_differ_wait_for_each_other_before_a_sweep() -> None:
+    ids, step = np.arange(N) % 8, X.copy()
+    step[:, -1] = ids == 1  # constant where fold 1 trains, so that no strong set is shared
+    y = TARGETS["logistic"]
+    options: dict[str, Any] = {"loss": "logistic", "n_lambdas": 30, "lambda_min_ratio": 0.1}
+    one, cv = dl.fit_path(step, y, **options), dl.cross_validate(step, y, folds=ids, **options)
+    assert cv.path.passes <= one.passes + one.passes // 2
+
+
 def test_held_out_errors_from_sums_are_those_of_a_pass() -> None:
     by_sums, by_pass = (dl.cross_validate(X, Y, folds=IDS, score=score, **FEW) for score in ("mse", "loss"))
     assert by_sums.path.passes < by_pass.path.passes
