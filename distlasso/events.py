@@ -71,6 +71,24 @@ class BatchVerified(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class PathGrown(Event):
+    """The path is certified at further lambdas: what it looks like there."""
+
+    lambdas: tuple[float, ...]
+    """The lambdas that are new, descending."""
+    gaps: tuple[float, ...]
+    """Certified gap at each."""
+    n_active: tuple[int, ...]
+    """Nonzero coefficients at each."""
+    columns: tuple[int, ...]
+    """The columns with the largest coefficients at the last of them, in standard deviations; at most 20, ascending."""
+    coef: tuple[tuple[float, ...], ...]
+    """Coefficients of these columns at each lambda, original scale, of the first response."""
+    fit: int = 0
+    """Which of the fits that go side by side: of a response or fold; in cross-validation 0 is that of all rows."""
+
+
+@dataclass(frozen=True, slots=True)
 class StageVerified(Event):
     """A schedule has fitted some lambdas again, each certified."""
 

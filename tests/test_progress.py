@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import distlasso as dl
-from distlasso.events import BatchVerified, Event, FitFinished, FitStarted, IngestProgress, PassFinished
+from distlasso.events import BatchVerified, Event, FitFinished, FitStarted, IngestProgress, PassFinished, PathGrown
 from distlasso.progress import Progress, State, advance, lines
 
 FIT: list[tuple[float, Event]] = [
@@ -159,3 +159,26 @@ def test_a_flood_of_events_is_cheap() -> None:
         for _, event in FIT:
             progress(event)
     assert time.perf_counter() - started < 1.0
+
+
+@pytest.mark.parametrize("outputs", [1, 2])
+def test_events_carry_the_path_as_it_grows(outputs: int) -> None:
+    """What listeners are told of every lambda is what the path says in the end, for each response."""
+    rng = np.random.default_rng(5)
+    X = rng.standard_normal((200, 60))
+    y = X[:, :30] @ rng.standard_normal((30, outputs)) + rng.standard_normal((200, outputs))
+    events: list[Event] = []
+    path = dl.fit_path(X, y if outputs > 1 else y[:, 0], n_lambdas=30, on_event=events.append)
+    for j in range(outputs):
+        own, grown = path.output(j), [event for event in events if isinstance(event, PathGrown) and event.fit == j]
+        assert [lam for event in grown for lam in event.lambdas] == own.lambdas.tolist()
+        assert [gap for event in grown for gap in event.gaps] == own.gap.tolist()
+        assert [count for event in grown for count in event.n_active] == own.n_active.tolist()
+        first = 0
+        for event in grown:
+            rows = own.coef[first : first + len(event.lambdas)].toarray()
+            np.testing.assert_array_equal(np.reshape(event.coef, (len(rows), -1)), rows[:, list(event.columns)])
+            size = np.abs(rows[-1]) * X.std(axis=0)
+            assert len(event.columns) == min(20, np.count_nonzero(size))
+            assert size[list(event.columns)].min(initial=np.inf) >= np.delete(size, event.columns).max()
+            first += len(rows)

@@ -17,11 +17,13 @@ from distlasso.coordinator import active_set
 from distlasso.coordinator.problem import Certified, Problem, Task
 from distlasso.coordinator.shared import admit
 from distlasso.coordinator.space import Space
-from distlasso.events import BatchVerified, Listener
+from distlasso.events import BatchVerified, Listener, PathGrown
 from distlasso.penalties import LEAST_RATIO, AtLambda
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+
+_SHOWN = 20  # columns whose coefficients are announced
 
 
 @dataclass(slots=True)
@@ -109,6 +111,8 @@ def _fit_all(
             last = len(solutions.gap) - 1
             listener(BatchVerified(last + 1, lambdas.size, float(lambdas[last]), float(certified.gaps.max()),
                                    n_active(solutions.coef[-1]), problem.columns.size))  # fmt: skip
+        if state.accepted > start:
+            listener(_grown(task.space, solutions, lambdas, start))
         if isinstance(command, active_set.Solve):
             solutions.ended = limits.passed(solutions)
             if solutions.ended:
@@ -129,6 +133,17 @@ def _accept(space: Space, solutions: Solutions, certified: Certified, count: int
         solutions.intercept.append(level if space.intercept else np.zeros_like(level))
         solutions.gap.append(float(certified.gaps[k]))
         solutions.value.append(float(certified.value[k]))
+
+
+def _grown(space: Space, solutions: Solutions, lambdas: Floats, start: int) -> PathGrown:
+    """What is new from the lambda of index ``start`` on."""
+    new, last = solutions.coef[start:], solutions.coef[-1][[0]]
+    order = np.argsort(-np.abs(last.data) * space.sd[last.indices], kind="stable")[:_SHOWN]
+    columns = np.sort(last.indices[order])
+    coef = [one[[0]][:, columns].toarray()[0].tolist() for one in new]
+    gaps, counts = tuple(solutions.gap[start:]), tuple(n_active(one) for one in new)
+    known = tuple(lambdas[start : start + len(new)].tolist())
+    return PathGrown(known, gaps, counts, tuple(columns.tolist()), tuple(map(tuple, coef)))
 
 
 def n_active(coef: sp.csr_array) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
-from distlasso.events import BatchVerified, Event, Listener
+from distlasso.events import BatchVerified, Event, Listener, PathGrown
 
 
 @dataclass(slots=True)
@@ -21,4 +21,6 @@ class Together:
             self.accepted[fit] = event.n_accepted
             done = sum(self.accepted.values())
             event = replace(event, n_accepted=done, n_lambdas=event.n_lambdas * self.count)
+        elif isinstance(event, PathGrown):
+            event = replace(event, fit=fit)
         self.listener(event)
