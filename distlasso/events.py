@@ -89,6 +89,22 @@ class PathGrown(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class ConsensusRound(Event):
+    """A round of ADMM is over."""
+
+    number: int
+    """Rounds of this batch so far."""
+    rho: float
+    """Penalty parameter of the round."""
+    apart: float
+    """Primal residual: the largest disagreement of the bundles, relative to the consensus."""
+    adrift: float
+    """Dual residual: the largest move of the consensus, relative to the duals."""
+    n_moving: int
+    """Lambdas of the batch that have not reached their gap."""
+
+
+@dataclass(frozen=True, slots=True)
 class StageVerified(Event):
     """A schedule has fitted some lambdas again, each certified."""
 

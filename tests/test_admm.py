@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 import distlasso as dl
 from distlasso import losses
 from distlasso.data.blocks import CSCBlock, CSRBlock, DenseBlock
+from distlasso.events import ConsensusRound
 from distlasso.kernels import prox as scalar
 from distlasso.penalties import Bounds4
 from distlasso.queries import Own, Request, Rows, RowStep, Tiles
@@ -375,3 +376,16 @@ def test_a_request_is_cut_to_the_bundles_that_are_asked() -> None:
     part = request.cut(1, 3).cut(2, 3)
     np.testing.assert_array_equal(part.told, [[6.0, 7.0, 8.0]])
     assert part.first == 2
+
+
+def test_every_round_is_told_with_rho_and_both_residuals() -> None:
+    """Numbered from one in every batch, down to where nobody moves."""
+    X, y = data()
+    rounds: list[Any] = []
+    dl.fit_path(X.astype(float), y, solver="admm", on_event=rounds.append, **OPTIONS)
+    rounds = [event for event in rounds if isinstance(event, ConsensusRound)]
+    assert rounds[0].number == 1 and rounds[-1].n_moving == 0
+    starts = [k for k, event in enumerate(rounds) if event.number == 1]
+    assert all(rounds[k - 1].n_moving == 0 or rounds[k - 1].number == 1000 for k in starts[1:])
+    assert all(event.rho > 0 and np.isfinite([event.apart, event.adrift]).all() for event in rounds)
+    assert any(event.apart > 0 and event.adrift > 0 for event in rounds)

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from distlasso.certificate import slope_gap
 from distlasso.coordinator.problem import Task
 from distlasso.coordinator.rounds import Rounds
+from distlasso.events import ConsensusRound
 from distlasso.penalties import AtLambda, Bounds4
 from distlasso.queries import Dual, Look, Query, Value
 from distlasso.solvers.consensus_admm import balanced, scaled, start
@@ -53,6 +54,7 @@ class Consensus:
         together = _Batch(self._task, self._rounds, penalties, b, intercept, self._share)
         for number in range(1, _MAX_ROUNDS + 1):
             together.step(target)
+            self._task.exchange.listener(together.told(number))
             if not together.moving:
                 break
             if number % _CHECK == 0:
@@ -122,6 +124,12 @@ class _Batch:
             else:
                 tracks[i].advance(local.step[:, :, i])
         self.moving = [k for k in self.moving if k not in arrived]
+
+    def told(self, number: int) -> ConsensusRound:
+        """How the round went."""
+        tracks = [self._tracks[k] for k in self.moving] or self._tracks
+        apart, adrift = max(track.apart for track in tracks), max(track.adrift for track in tracks)
+        return ConsensusRound(number, self._rho, apart, adrift, len(self.moving))
 
     def renew(self) -> None:
         """Balance rho; other losses take their Hessians where the middle of the batch is now."""
