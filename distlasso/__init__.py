@@ -17,6 +17,7 @@ if TYPE_CHECKING:
         CertificateWarning,
         DistlassoError,
         InputError,
+        InterpolationNote,
         ResourceError,
         SchedulerError,
         StoreError,
@@ -56,6 +57,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "Adaptive": "path.schedules",
     "CertificateWarning": "errors",
+    "InterpolationNote": "errors",
     "Cluster": "runtime.cluster",
     "CrossValidation": "path.cross_validation",
     "Dataset": "data.dataset",
@@ -104,6 +106,7 @@ _HOMES = {
 __all__ = [
     "Adaptive",
     "CertificateWarning",
+    "InterpolationNote",
     "Cluster",
     "CrossValidation",
     "Dataset",

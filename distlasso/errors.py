@@ -41,9 +41,22 @@ class CertificateWarning(UserWarning):
     """A solution is returned whose duality gap is above the tolerance."""
 
 
+class InterpolationNote(UserWarning):
+    """Coefficients between two lambdas of a path are interpolated, and nothing certifies them."""
+
+
 def warn(message: str) -> None:
     """Warn about a solution, at the line of the user's code that asked for it."""
+    _say(message, CertificateWarning)
+
+
+def note(message: str) -> None:
+    """Note that coefficients are interpolated, at the line of the user's code that asked for them."""
+    _say(message, InterpolationNote)
+
+
+def _say(message: str, category: type[Warning]) -> None:
     frame, depth, inside = sys._getframe(), 1, str(Path(__file__).parent)
     while frame.f_back is not None and frame.f_code.co_filename.startswith(inside):
         frame, depth = frame.f_back, depth + 1
-    warnings.warn(message, CertificateWarning, stacklevel=depth)
+    warnings.warn(message, category, stacklevel=depth)

@@ -17,6 +17,7 @@ from distlasso.coordinator import active_set
 from distlasso.coordinator.problem import Certified, Problem, Task
 from distlasso.coordinator.shared import admit
 from distlasso.coordinator.space import Space
+from distlasso.coordinator.start import Start
 from distlasso.events import BatchVerified, Listener, PathGrown
 from distlasso.penalties import LEAST_RATIO, AtLambda
 
@@ -65,15 +66,16 @@ class Limits:
 
 
 def fit(
-    task: Task, problem: Problem, lambdas: Floats, lam_max: float, listener: Listener, limits: Limits
-) -> Solutions:
-    """Fit a descending path of lambdas; every accepted solution carries its gap relative to D0.
+    task: Task, problem: Problem, lambdas: Floats, lam_max: float, listener: Listener, limits: Limits,
+    start: Start | None = None,
+) -> Solutions:  # fmt: skip
+    """Fit a descending path of lambdas, from zero or from a start; every accepted solution carries its gap relative to D0.
 
     Ctrl-C returns what is certified by then, and so do the limits; ``Solutions.ended`` says why.
     """
     solutions = Solutions()
     try:
-        _fit_all(task, problem, solutions, lambdas, lam_max, listener, limits)
+        _fit_all(task, problem, solutions, lambdas, lam_max, listener, limits, start)
     except KeyboardInterrupt:
         if not solutions.gap:
             raise
@@ -86,7 +88,7 @@ def fit(
 
 def _fit_all(
     task: Task, problem: Problem, solutions: Solutions, lambdas: Floats, lam_max: float, listener: Listener,
-    limits: Limits,
+    limits: Limits, start: Start | None,
 ) -> None:  # fmt: skip
     strength = task.penalty.strength(problem.null_gradient())
     admitted = np.ones(strength.size, dtype=np.bool_)
@@ -96,6 +98,12 @@ def _fit_all(
         admit(task, problem, np.flatnonzero(~admitted))  # ridge leaves nobody at zero
         admitted[:] = True
     path = [AtLambda(task.penalty, float(lam)) for lam in lambdas]
+    if start is not None:
+        admit(task, problem, start.columns(task, problem))
+        admitted[problem.columns] = True
+        start.begin(task, problem, path)
+        if start.covers(lambdas):
+            strength = np.zeros_like(strength)  # who enters is known better than the gradient of the null model can tell
     state, command = active_set.begin(lambdas, task.tol, admitted, strength, lam_max, problem.most, lavish=problem.lavish)
     while isinstance(command, active_set.Solve):
         if command.admit.size or task.shared is not None:
@@ -103,16 +111,16 @@ def _fit_all(
         batch = path[command.start : command.stop]
         problem.solve(batch, command.sharpness)
         certified = problem.certify(batch)
-        start = state.accepted
+        before = state.accepted
         state, command = active_set.step(state, active_set.Verified(certified.gaps, certified.strength))
-        _accept(task.space, solutions, certified, state.accepted - start)
-        problem.accept(certified, state.accepted - start)
+        _accept(task.space, solutions, certified, state.accepted - before)
+        problem.accept(certified, state.accepted - before)
         if solutions.gap:
             last = len(solutions.gap) - 1
             listener(BatchVerified(last + 1, lambdas.size, float(lambdas[last]), float(certified.gaps.max()),
                                    n_active(solutions.coef[-1]), problem.columns.size))  # fmt: skip
-        if state.accepted > start:
-            listener(_grown(task.space, solutions, lambdas, start))
+        if state.accepted > before:
+            listener(_grown(task.space, solutions, lambdas, before))
         if isinstance(command, active_set.Solve):
             solutions.ended = limits.passed(solutions)
             if solutions.ended:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 import numbers
 import warnings
+from dataclasses import replace
 from typing import Any, Self
 
 import numpy as np
@@ -17,6 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 from distlasso.data.dataset import Dataset, is_dask
 from distlasso.errors import CertificateWarning, InputError
 from distlasso.losses import Loss
+from distlasso.path.again import Again
 from distlasso.path.fit import fit_path
 from distlasso.path.result import Path
 from distlasso.runtime.chunks import from_chunks
@@ -73,7 +75,7 @@ class Certified(BaseEstimator):  # type: ignore[misc]
 
     def _keep(self, path: Path, index: int) -> None:
         """Set every attribute whose shape does not depend on the model, from one solution of a path."""
-        self.path_, self._index = path, index
+        self.path_, self._index = replace(path, again=Again()), index  # a fitted estimator holds no data
         self.sparse_coef_ = sp.csr_array(sp.vstack([coef[[index]] for coef in path.outputs], format="csr"))
         self.dual_gap_ = float(path.gap[index]) * path.null_deviance
         if not path.converged[index]:

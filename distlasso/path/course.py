@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from distlasso.coordinator import drive
 from distlasso.coordinator.problem import Problem, Task
+from distlasso.coordinator.start import Start
 from distlasso.errors import ResourceError
 from distlasso.path.grid import Grid
 from distlasso.path.history import no_records
@@ -48,7 +49,7 @@ class Course:
 
     def __init__(
         self, task: Task, make: Callable[[Task], tuple[Problem, str]], schedules: Sequence[Schedule | None] = (None,), *,
-        weight: float = 1.0, shared: bool = False,
+        weight: float = 1.0, shared: bool = False, start: Start | None = None,
     ) -> None:  # fmt: skip
         """Prepare.
 
@@ -64,9 +65,11 @@ class Course:
             Total weight of the rows, as schedules are told.
         shared : bool
             Whether the problem holds all columns anyway, so that it may serve the fits before the path too.
+        start : Start, optional
+            Solutions that are known already, for the path to begin at.
         """
         self.task, self._make, self._schedules = task, make, schedules
-        self._weight, self._shared = weight, shared
+        self._weight, self._shared, self._start = weight, shared, start
         self._stages: list[Stages | None] = []
 
     def begin(self) -> list[float | None]:
@@ -108,7 +111,7 @@ class Course:
             task = self._under(stages)
             key = id(task.penalty)
             if key not in paths:
-                paths[key] = drive.fit(task, self._problem, own, lam_max, task.exchange.listener, limits)
+                paths[key] = drive.fit(task, self._problem, own, lam_max, task.exchange.listener, limits, self._start)
             solutions = paths[key].copy()
             if not solutions.gap:
                 raise ResourceError(f"{solutions.ended} before the first lambda was certified: allow more")

@@ -20,6 +20,7 @@ from distlasso.coordinator.squared import fetch_gram
 from distlasso.errors import InputError, warn
 from distlasso.events import Listener
 from distlasso.losses import Loss
+from distlasso.path.again import Again
 from distlasso.path.course import Course, Fitted, grids, highest
 from distlasso.path.grid import Grid, warn_constant
 from distlasso.path.opened import Opened, as_dataset, opened, outputs_of, row_spaces, row_weights
@@ -30,6 +31,7 @@ from distlasso.path.progress import Together
 from distlasso.path.result import Path
 from distlasso.path.schedules import UnknownNoise
 from distlasso.path.stages import MAX_STAGES
+from distlasso.path.start import starts
 from distlasso.priors import Prior, describe, noise_variance
 from distlasso.runtime.local import Runtime
 
@@ -58,6 +60,7 @@ def fit_path(
     tol: float = 1e-6,
     max_active: int | None = None,
     time_limit: float | None = None,
+    init: Any = None,
     random_state: int = 0,
     runtime: str | Runtime | None = None,
     client: Any = None,
@@ -117,6 +120,9 @@ def fit_path(
         End the path before a solution has more nonzero coefficients; what is returned is marked as incomplete.
     time_limit : float, optional
         Seconds after which no further batch of lambdas is begun; the certified prefix is returned, marked.
+    init : Path, CrossValidation or float [p], optional
+        Where to begin: solutions of an earlier fit, or coefficients on the original scale. They save passes, by whom is looked
+        at first; the solutions are certified as ever, and the same to the tolerance.
     random_state : int
         Seed of everything random (nothing in this solver is).
     runtime : {"serial", "threads", "dask"} or Runtime, optional
@@ -153,13 +159,23 @@ def fit_path(
         started, loss=loss, l1_ratio=l1_ratio, prior=prior, penalty_factors=penalty_factors, bounds=bounds, schedule=schedule,
         multi_task=multi_task, lambdas=lambdas, n_lambdas=n_lambdas, lambda_min_ratio=lambda_min_ratio,
         standardize=standardize, fit_intercept=fit_intercept, solver=solver, tol=tol, max_active=max_active,
-        time_limit=time_limit, runtime=runtime, client=client, memory=memory, on_event=on_event,
+        time_limit=time_limit, runtime=runtime, client=client, memory=memory, on_event=on_event, init=init,
     )  # fmt: skip
     dataset = as_dataset(data, y, sample_weight, offset)
     options = _for_outputs(options, outputs_of(dataset))
     with opened(dataset, options, lambda placed: row_spaces(placed, options.loss, intercept=options.fit_intercept),
                 fits=1 if options.multi_task else outputs_of(dataset)) as data_open:  # fmt: skip
-        return _fit(data_open, started)
+        path = _fit(data_open, started)
+
+    def again(lam: float, near: Path) -> Path:
+        return fit_path(
+            data, y, loss=loss, l1_ratio=l1_ratio, penalty_factors=penalty_factors, bounds=bounds, schedule=schedule,
+            multi_task=multi_task, lambdas=[lam], standardize=standardize, fit_intercept=fit_intercept,
+            sample_weight=sample_weight, offset=offset, solver=solver, tol=tol, init=None if multi_task else near,
+            runtime=runtime, client=client, memory=memory,
+        )  # fmt: skip
+
+    return replace(path, again=Again(again))
 
 
 def _fit(data: Opened, started: float) -> Path:
@@ -186,7 +202,9 @@ def _fit(data: Opened, started: float) -> Path:
         if len(tasks) > 1 and data.takes_gram:
             gram = fetch_gram(exchange, tasks[0].space, tasks[0].keep)
             tasks = [replace(task, gram=gram) for task in tasks]
-        courses = [Course(task, data.make, (options.schedule,), weight=total, shared=data.shared) for task in tasks]
+        begins = starts(options.init, data.dataset.shape[1], len(tasks))
+        courses = [Course(task, data.make, (options.schedule,), weight=total, shared=data.shared, start=start)
+                   for task, start in zip(tasks, begins, strict=True)]  # fmt: skip
     lambdas, fitted = _run(courses, lockstep, options)
     result = gather_outputs(lambdas, fitted)
     _warn(data, result, fitted)
@@ -223,6 +241,8 @@ def _for_outputs(options: Options, outputs: int) -> Options:
         raise InputError(f"multi_task=True is for squared loss, not {options.loss.name}: fit the responses without it")
     if options.bounds is not None:
         raise InputError("multi_task=True knows no bounds: a row of coefficients is penalised by its length")
+    if options.init is not None:
+        raise InputError("init= is for coefficients with penalties of their own: leave it out of a multi-task fit")
     if options.solver not in ("auto", "bcd"):
         raise InputError(f"multi_task=True is solved by 'bcd', not by {options.solver!r}")
     return options

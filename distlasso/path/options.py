@@ -52,6 +52,7 @@ class Options:
     client: Any
     memory: int | None
     listener: Listener
+    init: Any = None
 
     @property
     def by_rounds(self) -> bool:
@@ -101,7 +102,7 @@ def parse(
     bounds: Any = None, schedule: Any = None, multi_task: Any = False, lambdas: Any = None, n_lambdas: Any = 100,
     lambda_min_ratio: Any = None, standardize: Any = True, fit_intercept: Any = True, solver: Any = "auto",
     tol: Any = 1e-6, max_active: Any = None, time_limit: Any = None, runtime: Any = None,
-    client: Any = None, memory: Any = None, on_event: Any = None,
+    client: Any = None, memory: Any = None, on_event: Any = None, init: Any = None,
 ) -> Options:  # fmt: skip
     """Check options as users give them; ``started`` is when the fit began, of time.perf_counter.
 
@@ -130,7 +131,7 @@ def parse(
         chosen, ratio, prior, penalty_factors, bounds, as_schedule(schedule), flag("multi_task", multi_task),
         Grid(explicit(lambdas), whole("n_lambdas", n_lambdas, "number"), least), flag("standardize", standardize),
         flag("fit_intercept", fit_intercept), solver, gap, drive.Limits(most, None if seconds is None else started + seconds),
-        runtime, client, None if memory is None else parse_bytes(memory), on_event or ignore,
+        runtime, client, None if memory is None else parse_bytes(memory), on_event or ignore, init,
     )  # fmt: skip
 
 

@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 
 from distlasso.data.dataset import Dataset
 from distlasso.data.missing import Imputation, spelled
-from distlasso.errors import InputError
+from distlasso.errors import InputError, note
 from distlasso.losses import LOSSES
+from distlasso.path.again import Again
 from distlasso.path.criteria import Fits, criterion
 from distlasso.path.history import no_records
 from distlasso.path.linear import linear
@@ -82,6 +83,8 @@ class Path:
         Rows of positive weight that were fitted, and their total weight; None in models of a version that did not keep them.
     fit_intercept : bool or None
         Option of the fit; None likewise.
+    again : Again
+        Fits the same data at another lambda; it keeps that data in memory, and is not saved.
     """
 
     lambdas: Floats
@@ -114,6 +117,7 @@ class Path:
     n_rows: int | None = None
     weight: float | None = None
     fit_intercept: bool | None = None
+    again: Again = field(default_factory=Again, repr=False)
 
     @property
     def outputs(self) -> tuple[sp.csr_array, ...]:
@@ -157,7 +161,7 @@ class Path:
             If ``lam`` is not a number in the range of the path.
         """
         lams = self.lambdas
-        if not np.isfinite(lam) or not lams[-1] * (1 - 1e-9) <= lam <= lams[0] * (1 + 1e-9):
+        if not np.isfinite(lam) or not lams[-1] * (1 - _CLOSE) <= lam <= lams[0] * (1 + _CLOSE):
             raise InputError(f"lam={lam:g} is outside the path [{lams[-1]:g}, {lams[0]:g}]: refit with it in `lambdas`")
         right = min(int(np.searchsorted(-lams, -lam)), lams.size - 1)
         left = max(right - 1, 0)
@@ -167,7 +171,12 @@ class Path:
         level = (1.0 - share) * self.intercept[left] + share * self.intercept[right]
         return (coef, level) if isinstance(self.coef, tuple) else (coef[:, 0], float(level))
 
-    def predict(self, X: Any, *, lam: float | None = None, type: str = "link") -> Floats:
+    def nearest(self, lam: float) -> int | None:
+        """Index of ``lam`` among the lambdas of the path; None where it is not one of them, to nine digits."""
+        k = int(np.argmin(np.abs(self.lambdas - lam)))
+        return k if abs(self.lambdas[k] - lam) <= _CLOSE * self.lambdas[k] else None
+
+    def predict(self, X: Any, *, lam: float | None = None, type: str = "link", exact: bool = False) -> Floats:
         """Predict rows; missing values become the means of the rows of the fit.
 
         In arrays that is what the fit's ``missing_value`` or NaN marks, in a Dataset what its own does. A model of data
@@ -178,9 +187,12 @@ class Path:
         X : array, sparse matrix or Dataset, n x p
             Rows to predict.
         lam : float, optional
-            One lambda (between grid points: linear interpolation); by default all of the path.
+            One lambda; by default all of the path. Between grid points coefficients are interpolated linearly, a guess that
+            nothing certifies; a note says so.
         type : {"link", "response", "class"}
             Linear predictor; mean of the target (probability of class 1, expected count); class 0 or 1, for logistic loss.
+        exact : bool
+            Whether to fit the data of the path again between grid points, from the solutions beside ``lam``.
 
         Returns
         -------
@@ -194,6 +206,10 @@ class Path:
             intercept = self.intercept.reshape(coef.shape[1:])
         else:
             one, intercept = self.at(lam)
+            if self.nearest(lam) is None and exact:
+                one, intercept = self.again(lam, self).at(lam)
+            elif self.nearest(lam) is None:
+                note(f"lam={lam:g} is between grid points: coefficients are interpolated, exact=True fits them")
             coef = one.reshape(one.shape[0], 1, -1)
         eta = linear(X, np.ascontiguousarray(coef.reshape(coef.shape[0], -1)), self.imputation) + np.ravel(intercept)
         if isinstance(X, Dataset) and X.offset is not None:
@@ -307,6 +323,8 @@ class Path:
 
         return plot_path(self, file)
 
+
+_CLOSE = 1e-9  # relative distance at which two lambdas are the same
 
 _ARRAYS = ("lambdas", "intercept", "gap", "deviance_ratio", "converged", "dropped", "stages", "history")
 _SCALARS = (

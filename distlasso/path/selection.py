@@ -37,6 +37,7 @@ from distlasso.path.outputs import gather_outputs
 from distlasso.path.plan import at_once, turns
 from distlasso.path.progress import Together
 from distlasso.path.schedules import Schedule, as_schedule
+from distlasso.path.start import starts
 from distlasso.path.validation import CellGram, Held, by_pass, from_sums, no_score, variance
 from distlasso.runtime.local import RowSpace
 from distlasso.scores import Score, as_score
@@ -320,7 +321,8 @@ class _Run:
         if gram is not None:
             task = with_gram(task, gram)
         total = row_weights(data.dataset)[1] * self._share_of(fit)
-        return Course(task, data.make, self._schedules, weight=total, shared=data.shared)
+        (start,) = starts(data.options.init, data.dataset.shape[1], 1)
+        return Course(task, data.make, self._schedules, weight=total, shared=data.shared, start=start)
 
     def _models(self, fits: Sequence[Sequence[Fitted]], s: int, lambdas: Floats) -> tuple[list[Fitted], Floats, list[Held]]:
         """All fits under one schedule, the lambdas that all of them reached, and what the folds hold out."""
