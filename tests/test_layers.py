@@ -16,7 +16,7 @@ FILES = sorted(ROOT.rglob("*.py"))
 LAYERS = [
     ["cli"],
     ["demo"],
-    ["estimators", "progress"],
+    ["estimators", "progress", "tls"],
     ["path"],
     ["plots"],
     ["coordinator"],
@@ -41,6 +41,7 @@ HOMES = {
     "sklearn": {"estimators", "data.svmlight"},
     "pyarrow": {"data.tabular", "demo"},
     "matplotlib": {"plots"},
+    "cryptography": {"tls"},
     "typer": {"cli"},
     "rich": {"cli", "progress", "demo"},
     "pandas": {"demo"},

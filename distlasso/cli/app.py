@@ -1,4 +1,4 @@
-"""The command line: ``demo``, ``ingest``, ``inspect``, ``fit``, ``cv``, ``predict``.
+"""The command line: ``demo``, ``ingest``, ``inspect``, ``fit``, ``cv``, ``predict``, ``tls``.
 
 Each command is a thin face of one public function. Results go to standard output (``--json`` for machines), everything
 else to standard error; bad input is one line and exit code 2. Read next: ``models.py``, ``data.py``.
@@ -17,6 +17,7 @@ import typer
 from distlasso.cli.data import ingest, inspect
 from distlasso.cli.models import cv, fit, predict
 from distlasso.cli.place import Scheduler, Workers, a_cluster
+from distlasso.cli.security import tls
 from distlasso.cli.show import Json
 from distlasso.errors import DistlassoError
 
@@ -58,7 +59,7 @@ def demo(
         print(json.dumps(summary))
 
 
-for command in (ingest, inspect, fit, cv, predict):
+for command in (ingest, inspect, fit, cv, predict, tls):
     app.command()(command)
 
 
