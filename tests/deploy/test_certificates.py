@@ -99,7 +99,8 @@ def test_each_role_is_let_in_where_it_belongs_and_nobody_else(folder: Path, tmp_
             address = listener.contact_address
             for caller in ("scheduler", "worker", "client"):
                 assert await knock(address, folder, caller) == "welcome"
-            for place, caller, why in ((folder, "service", "UNSUPPORTED_CERTIFICATE"), (tmp_path, "client", "verify failed|UNKNOWN_CA")):
+            refused = (folder, "service", "UNSUPPORTED_CERTIFICATE"), (tmp_path, "client", "verify failed|UNKNOWN_CA")
+            for place, caller, why in refused:
                 with pytest.raises(OSError, match=why):
                     await knock(address, place, caller)
             with pytest.raises(OSError, match="CERTIFICATE_REQUIRED"):
