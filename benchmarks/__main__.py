@@ -1,10 +1,10 @@
-"""Entry point of `python -m benchmarks`; the commands are in `compare.py`, `network.py` and `coverage.py`."""
+"""Entry point of `python -m benchmarks`; the commands are in `compare.py`, `cv.py`, `network.py` and `coverage.py`."""
 
 import sys
 
-from benchmarks import compare, coverage, network
+from benchmarks import compare, coverage, cv, network
 
-COMMANDS = {"network": network.main, "coverage": coverage.main}
+COMMANDS = {"cv": cv.main, "network": network.main, "coverage": coverage.main}
 
 if __name__ == "__main__":
     command = COMMANDS.get(sys.argv[1] if len(sys.argv) > 1 else "")

@@ -16,7 +16,8 @@ import numpy as np
 import scipy.sparse as sp
 from scipy.special import expit, ndtri
 
-Scale = Literal["small", "full"]
+Scale = Literal["small", "mid", "full"]
+SCALES = ("small", "mid", "full")
 Vector: TypeAlias = np.ndarray[Any, np.dtype[np.float64]]
 Matrix: TypeAlias = Any  # [n, p] dense array, memory map, csc_array or csr_array: what `columns` below accepts
 
@@ -77,6 +78,15 @@ SMALL_SHAPES = {
     "W5": (1_000, 1_000, 20),
     "W6": (300, 1_500, 15),
 }
+# In between, where programs that need minutes or many gigabytes at full scale can still be compared.
+MID_SHAPES = {
+    "W1": (40_000, 400, 30),
+    "W2": (800, 10_000, 50),
+    "W3": (20_000, 20_000, 100),
+    "W4": (40_000, 200, 30),
+    "W5": (20_000, 20_000, 100),
+    "W6": (3_000, 20_000, 50),
+}
 FLIGHTS_SMALL_STEP = 40  # every 40th flight, without the two big interactions
 STRIPE_BYTES = 64 << 20  # float64 bytes of the column stripes in which X is read
 
@@ -86,7 +96,9 @@ def spec_of(name: str, scale: Scale) -> Spec:
     full = FULL[name]
     if scale == "full":
         return full
-    n, p, k = SMALL_SHAPES.get(name, (0, 0, 0))
+    n, p, k = (SMALL_SHAPES if scale == "small" else MID_SHAPES).get(name, (0, 0, 0))
+    if scale == "mid":
+        return replace(full, n=n, p=p, k=k)
     return replace(full, n=n, p=p, k=k, n_lambdas=min(full.n_lambdas, 30), draws=20)
 
 
