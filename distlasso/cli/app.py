@@ -7,6 +7,7 @@ else to standard error; bad input is one line and exit code 2. Read next: ``mode
 from __future__ import annotations
 
 import json
+import os
 import sys
 import warnings
 from pathlib import Path
@@ -18,13 +19,11 @@ from distlasso.cli.data import ingest, inspect
 from distlasso.cli.models import cv, fit, predict
 from distlasso.cli.place import Scheduler, Workers, a_cluster
 from distlasso.cli.security import tls
+from distlasso.cli.settings import defaults
 from distlasso.cli.show import Json
 from distlasso.errors import DistlassoError
 
-app = typer.Typer(
-    add_completion=False, pretty_exceptions_enable=False,
-    help="Certified L1-regularised paths on data that is too big for one machine's memory.",
-)  # fmt: skip
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
 def main() -> None:
@@ -41,6 +40,15 @@ def main() -> None:
     except KeyboardInterrupt:
         print("distlasso: interrupted", file=sys.stderr)
         raise SystemExit(130) from None
+
+
+@app.callback()
+def common(
+    context: typer.Context,
+    config: Annotated[str | None, typer.Option(help="TOML file with defaults of options; by default distlasso.toml.")] = None,
+) -> None:
+    """Certified L1-regularised paths on data that is too big for one machine's memory."""
+    context.default_map = defaults(context.command, config, os.environ)
 
 
 @app.command()
