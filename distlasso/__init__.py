@@ -34,20 +34,20 @@ if TYPE_CHECKING:
         MultiTaskLasso,
         PoissonRegressor,
     )  # fmt: skip
+    from distlasso.inference.debias import debiased
+    from distlasso.inference.intervals import Intervals
+    from distlasso.inference.stability import stability_selection
+    from distlasso.inference.stable import StabilitySelection
+    from distlasso.inference.wald import refit
     from distlasso.losses import Huber
     from distlasso.path.cross_validation import CrossValidation
-    from distlasso.path.debias import debiased
     from distlasso.path.fit import fit_path
     from distlasso.path.folds import GroupKFold, HoldOut, KFold, TimeSeries
-    from distlasso.path.intervals import Intervals
     from distlasso.path.load import load
     from distlasso.path.nested import nested_cross_validate
     from distlasso.path.result import Path
     from distlasso.path.schedules import MCP, SCAD, Adaptive, PruneRefine, Relaxed, Stage, Thresholded
     from distlasso.path.selection import cross_validate
-    from distlasso.path.stability import stability_selection
-    from distlasso.path.stable import StabilitySelection
-    from distlasso.path.wald import refit
     from distlasso.priors import Gaussian, Laplace
     from distlasso.runtime.cluster import Cluster
 
@@ -70,7 +70,7 @@ _HOMES = {
     "Huber": "losses",
     "HuberLasso": "estimators",
     "InputError": "errors",
-    "Intervals": "path.intervals",
+    "Intervals": "inference.intervals",
     "KFold": "path.folds",
     "Laplace": "priors",
     "Lasso": "estimators",
@@ -87,20 +87,20 @@ _HOMES = {
     "ResourceError": "errors",
     "SCAD": "path.schedules",
     "SchedulerError": "errors",
-    "StabilitySelection": "path.stable",
+    "StabilitySelection": "inference.stable",
     "Stage": "path.schedules",
     "StoreError": "errors",
     "Thresholded": "path.schedules",
     "TimeSeries": "path.folds",
     "cross_validate": "path.selection",
-    "debiased": "path.debias",
+    "debiased": "inference.debias",
     "fit_path": "path.fit",
     "ingest": "data.ingest",
     "load": "path.load",
     "nested_cross_validate": "path.nested",
     "open_dataset": "data.store",
-    "refit": "path.wald",
-    "stability_selection": "path.stability",
+    "refit": "inference.wald",
+    "stability_selection": "inference.stability",
 }
 
 __all__ = [

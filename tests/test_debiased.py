@@ -14,7 +14,7 @@ from scipy.stats import norm
 from sklearn.linear_model import Lasso
 
 import distlasso as dl
-from distlasso.path.nodes import tuned
+from distlasso.inference.nodes import tuned
 
 RNG = np.random.default_rng(8)
 N, P = 120, 14

@@ -17,6 +17,7 @@ LAYERS = [
     ["cli"],
     ["demo"],
     ["estimators", "progress", "tls"],
+    ["inference"],
     ["path"],
     ["plots"],
     ["coordinator"],

@@ -13,9 +13,9 @@ from scipy.special import expit
 from sklearn.linear_model import Lasso
 
 import distlasso as dl
+from distlasso.inference import stability
+from distlasso.inference.stable import unimodal
 from distlasso.losses import as_loss
-from distlasso.path import stability
-from distlasso.path.stable import unimodal
 
 RNG = np.random.default_rng(5)
 N, P = 130, 16

@@ -15,9 +15,9 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
+from distlasso.data.batches import Batch, Options
 from distlasso.data.dataset import as_block, check_folds, check_rows, check_weights, real_matrix, stored_dtype
 from distlasso.data.missing import Code, recode
-from distlasso.data.sources import Batch, Options
 from distlasso.errors import InputError
 
 Floats = NDArray[np.float64]

@@ -22,11 +22,12 @@ import scipy.sparse as sp
 import zarr
 from numpy.typing import NDArray
 
+from distlasso.data.batches import Batch
 from distlasso.data.chunks import Layout, parse_bytes, plan_layout
 from distlasso.data.dataset import Dataset, as_block
 from distlasso.data.missing import spelled
 from distlasso.data.seal import sealed
-from distlasso.data.sources import Batch, Source, open_source
+from distlasso.data.sources import Source, open_source
 from distlasso.data.statistics import ARRAYS, SCALARS, Statistics, hstack, merge
 from distlasso.data.store import FORMAT, create_array, open_dataset, wip_path, write_names, write_statistics
 from distlasso.errors import InputError, ResourceError, StoreError

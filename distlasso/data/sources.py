@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import zipfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -18,48 +18,14 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
+from distlasso.data.batches import Batch, Options
 from distlasso.data.dataset import STORED_DTYPES
-from distlasso.data.missing import Code, checked
+from distlasso.data.missing import Code
 from distlasso.errors import InputError, StoreError
 
 Floats = NDArray[np.float64]
 
 MISSING = ("error", "mean", "drop", "keep")
-
-
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """Some consecutive rows."""
-
-    X: Any  # dense [n, p] in C order, or csr_array of float64
-    y: Floats | None
-    weight: Floats | None
-    offset: Floats | None
-    fold: Floats | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """What the caller of ``ingest`` wants of a source."""
-
-    target: Any = None
-    weight: Any = None
-    offset: Any = None
-    fold: Any = None
-    one_hot: tuple[str, ...] = ()
-    dtype: Any = None
-    missing: str = "error"
-    missing_value: Code | None = None
-
-    def stored_code(self, dtype: np.dtype[Any]) -> Code | None:
-        """Value that marks the missing ones among stored values of a dtype; None where none may be missing."""
-        if self.missing != "keep":
-            return None
-        if dtype.kind == "f":
-            return float("nan")
-        if self.missing_value is None:
-            raise InputError(f"missing='keep' with {dtype.name} values needs missing_value: say which of them means missing")
-        return checked(self.missing_value, dtype)
 
 
 class Source(Protocol):

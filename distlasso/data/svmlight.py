@@ -19,9 +19,9 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
+from distlasso.data.batches import Batch, Options
 from distlasso.data.dataset import check_folds, check_rows, check_weights
 from distlasso.data.missing import Code
-from distlasso.data.sources import Batch, Options
 from distlasso.errors import InputError
 
 Floats = NDArray[np.float64]

@@ -26,9 +26,9 @@ import pyarrow.dataset as pds
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
+from distlasso.data.batches import Batch, Options
 from distlasso.data.missing import recode
 from distlasso.data.one_hot import Feature, csr_of, settle
-from distlasso.data.sources import Batch, Options
 from distlasso.errors import InputError
 
 Floats = NDArray[np.float64]

@@ -24,11 +24,11 @@ from numpy.typing import NDArray
 
 from distlasso.data.dataset import Dataset
 from distlasso.errors import InputError
+from distlasso.inference.at_model import CURVATURE, curvature, predictor
+from distlasso.inference.intervals import Intervals, check_level, chosen_columns, names_of
+from distlasso.inference.nodes import Design, node_wise
 from distlasso.losses import Loss
-from distlasso.path.at_model import CURVATURE, curvature, predictor
 from distlasso.path.fit import fit_path
-from distlasso.path.intervals import Intervals, check_level, chosen_columns, names_of
-from distlasso.path.nodes import Design, node_wise
 from distlasso.path.opened import as_dataset, opened, outputs_of, row_spaces, row_weights
 from distlasso.path.options import Options, number, parse
 from distlasso.path.result import Path

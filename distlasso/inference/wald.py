@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 
 from distlasso.data.dataset import Dataset
 from distlasso.errors import InputError
+from distlasso.inference.at_model import CURVATURE, curvature, predictor
+from distlasso.inference.intervals import Intervals, check_level, names_of
 from distlasso.losses import Squared
-from distlasso.path.at_model import CURVATURE, curvature, predictor
 from distlasso.path.cross_validation import CrossValidation
 from distlasso.path.fit import fit_path
-from distlasso.path.intervals import Intervals, check_level, names_of
 from distlasso.path.opened import Opened, as_dataset, opened, outputs_of, row_spaces, row_weights
 from distlasso.path.options import Options, parse
 from distlasso.path.result import Path

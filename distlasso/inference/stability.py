@@ -1,8 +1,8 @@
 """``stability_selection``: paths on many random halves of the rows, side by side, and how often every column is selected.
 
 Rows are dealt to 64 cells by a hash, whatever the layout of the data; a half-sample is 32 cells, and the other 32 are its
-complement. So the Gram of any half is a sum of Grams that one pass has fetched. Read next: ``cells.py``,
-``side_by_side.py``, ``stable.py`` (what follows from the probabilities).
+complement. So the Gram of any half is a sum of Grams that one pass has fetched. Read next: ``../path/cells.py``,
+``../path/side_by_side.py``, ``stable.py`` (what follows from the probabilities).
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from distlasso.coordinator.exchange import Exchange
 from distlasso.data.dataset import Dataset
 from distlasso.errors import InputError
+from distlasso.inference.stable import StabilitySelection, Tally, check_bound, check_limit, check_threshold
 from distlasso.losses import Loss
 from distlasso.path.cells import GRAMS, measure, with_gram
 from distlasso.path.course import Course
@@ -29,7 +30,6 @@ from distlasso.path.options import parse, whole
 from distlasso.path.outputs import gather_outputs
 from distlasso.path.progress import Together
 from distlasso.path.side_by_side import Fit, fit_all
-from distlasso.path.stable import StabilitySelection, Tally, check_bound, check_limit, check_threshold
 from distlasso.runtime.local import RowSpace
 
 Floats = NDArray[np.float64]

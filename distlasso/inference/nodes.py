@@ -2,7 +2,7 @@
 
 Which lambda is right is told by two figures of what is left, z (Zhang & Zhang 2014, section 2.3): the bias factor
 eta = sqrt(n) max_k |z' x_k| / ||z||, which by stationarity is sqrt(n) lam / ||z|| once any coefficient is nonzero, and the noise
-factor tau = ||z|| / |z' x|. Read next: ``debias.py``, which needs them, ``side_by_side.py``.
+factor tau = ||z|| / |z' x|. Read next: ``debias.py``, which needs them, ``../path/side_by_side.py``.
 """
 
 from __future__ import annotations
