@@ -1,20 +1,23 @@
 """The run: generate, find the tolerance at which each program is accurate enough, then time all of them in turn.
 
 For each workload every program is run from its loosest tolerance on until its objective is certainly within `MATCHED` of the
-optimum; afterwards the loosest run that matched the best objective known by then is the one that is repeated and timed, one
-program after the other in each round. distlasso is also timed at its default. Next: `table.py`.
+optimum; afterwards the loosest run that matched the best objective known by then is the one that is repeated, one program after
+the other in each round. distlasso is also timed at its default. A fit is ended at the time limit, and shown as beyond it.
+Next: `table.py`.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
@@ -22,13 +25,13 @@ import numpy as np
 import scipy.sparse as sp
 
 from benchmarks.accuracy import MATCHED, Accuracy, measure
-from benchmarks.peers import PROGRAMS, Program
-from benchmarks.table import EXPLANATION, Row, header, render, write_section
+from benchmarks.peers import CANNOT, PROGRAMS, Program
+from benchmarks.table import EXPLANATION, Beyond, Row, header, render, write_section
 from benchmarks.workloads import FULL, Scale, Vector, create, load
 
 THREADS = "2"
 ROOT = Path(__file__).resolve().parents[1]
-EXTRA_SECONDS = 120  # a run may take the time limit plus this, imports, loading and warm-up included
+SETUP_SECONDS = 300  # for what is not timed: imports, warm-up, loading, starting workers, writing a program's own files
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,10 +53,25 @@ class Bench:
     pythons: dict[str, str]
     """Interpreter for a peer that cannot share this one's environment."""
     time_limit: float
+    """Seconds after which a fit is ended."""
+
+
+@dataclass(slots=True)
+class Found:
+    """All that is known of one workload."""
+
+    runs: list[Run] = field(default_factory=list)
+    beyond: list[tuple[Program, float]] = field(default_factory=list)
+    """Fits that were ended at the time limit, with their tolerance."""
+    notes: list[str] = field(default_factory=list)
 
 
 class SkipError(Exception):
-    """A program that cannot run or did not finish; the message is the printed reason."""
+    """A program that cannot run; the message is the printed reason."""
+
+
+class BeyondError(Exception):
+    """A fit that was ended at the time limit."""
 
 
 def environment() -> dict[str, str]:
@@ -64,24 +82,37 @@ def environment() -> dict[str, str]:
 
 
 def run_once(bench: Bench, program: Program, tol: float) -> Run:
-    """Run one program in its own process and judge its path; raise SkipError with the reason if there is none."""
+    """Run one program in its own process and judge its path; raise SkipError or BeyondError where there is none."""
     out = bench.folder / "path.npz"
     out.unlink(missing_ok=True)
     python = bench.pythons.get(program.peer, sys.executable)
-    command = [python, "-m", "benchmarks.worker", bench.folder, bench.tiny, program.name, str(tol), out]
-    limit = bench.time_limit + EXTRA_SECONDS
-    try:
-        done = subprocess.run(command, cwd=ROOT, env=environment(), timeout=limit, capture_output=True, text=True)
-    except subprocess.TimeoutExpired:
-        raise SkipError(f"unfinished after {limit:.0f} s at tol {tol:g}") from None
-    if done.returncode:
-        raise SkipError(f"failed at tol {tol:g}: {(done.stderr.strip().splitlines() or ['no message'])[-1]}")
-    cost = json.loads(done.stdout.splitlines()[-1])
+    command = [python, "-m", "benchmarks.worker", bench.folder, bench.tiny, program.name, str(tol), out, str(bench.time_limit)]
+    code, printed, errors = _in_a_group([str(part) for part in command], bench.time_limit + SETUP_SECONDS)
+    if code == -signal.SIGALRM:
+        raise BeyondError
+    if code:
+        raise SkipError(f"failed at tol {tol:g}: {(errors.strip().splitlines() or ['no message'])[-1]}")
+    cost = json.loads(printed.splitlines()[-1])
     if "skipped" in cost:
-        raise SkipError(str(cost["skipped"]))
+        raise SkipError(f"not installed here ({cost['skipped']})")
     with np.load(out) as parts:
         coef = sp.csr_array((parts["data"], parts["indices"], parts["indptr"]), shape=tuple(parts["shape"]))
         return Run(program, tol, cost, measure(load(bench.folder, "mmap"), coef, parts["intercept"]))
+
+
+def _in_a_group(command: Sequence[str], limit: float) -> tuple[int, str, str]:
+    """Run a command in a process group of its own, of which nothing is left afterwards; return its code and output."""
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    process = subprocess.Popen(command, cwd=ROOT, env=environment(), text=True, start_new_session=True, **pipes)
+    try:
+        # What a killed program started may hold the pipes: wait for the program alone, its output is short.
+        code = process.wait(limit)
+    except subprocess.TimeoutExpired:
+        raise SkipError(f"was not ready to fit within {SETUP_SECONDS} s") from None
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+    return (code, *process.communicate())
 
 
 def best_primal(runs: Sequence[Run]) -> Vector:
@@ -95,23 +126,27 @@ def certain(run: Run, runs: Sequence[Run]) -> bool:
     return bool(np.all(run.accuracy.primal - dual <= MATCHED * np.abs(dual)))
 
 
-def calibrate(bench: Bench, programs: Sequence[Program], scale: Scale) -> tuple[list[Run], list[str]]:
+def calibrate(bench: Bench, programs: Sequence[Program], name: str, scale: Scale) -> Found:
     """Run every program over its tolerances, loosest first, until certain; at small scale at the tightest only."""
-    runs: list[Run] = []
-    notes = []
+    found = Found()
     for program in programs:
-        for tol in program.tolerances if scale == "full" else program.tolerances[-1:]:
+        loosest = program.first.get(name, np.inf)
+        for tol in [t for t in program.tolerances if t <= loosest] if scale == "full" else program.tolerances[-1:]:
             try:
                 run = run_once(bench, program, tol)
             except SkipError as reason:
-                notes.append(f"{program.name}: {reason}")
-                say(notes[-1])
+                found.notes.append(f"{program.name}: {reason}")
+                say(found.notes[-1])
                 break
-            runs.append(run)
+            except BeyondError:
+                found.beyond.append((program, tol))
+                say(f"{program.name} tol {tol:g}: > {bench.time_limit:g} s")
+                break
+            found.runs.append(run)
             say(f"{program.name} tol {tol:g}: {run.cost['seconds']:.2f} s, gap {run.accuracy.gap.max():.1e}")
-            if certain(run, runs) or run.cost["seconds"] > bench.time_limit:
+            if certain(run, found.runs):
                 break
-    return runs, notes
+    return found
 
 
 def chosen(runs: Sequence[Run]) -> list[Run]:
@@ -128,42 +163,45 @@ def chosen(runs: Sequence[Run]) -> list[Run]:
     return picked
 
 
-def compare(name: str, bench: Bench, programs: Sequence[Program], *, scale: Scale, rounds: int) -> str:
-    """Return the markdown section of one workload."""
-    runs, notes = calibrate(bench, [p for p in programs if name in p.layouts], scale)
-    if not runs:
-        return render(name, load(bench.folder, "mmap"), [], notes)
-    timed = chosen(runs)
-    seconds: list[list[float]] = [[] for _ in timed]
-    for run in timed:
-        if run.cost["seconds"] > bench.time_limit:
-            notes.append(f"{run.program.name}: beyond {bench.time_limit:g} s, so timed once")
-    for i in range(rounds):
+def compare(name: str, bench: Bench, programs: Sequence[Program], *, scale: Scale, rounds: int) -> tuple[str, bool]:
+    """Return the markdown section of one workload, and whether distlasso matched wherever it ran."""
+    found = calibrate(bench, [p for p in programs if name in p.layouts], name, scale)
+    for peer in sorted({p.peer for p in programs}):
+        if name in CANNOT.get(peer, {}):
+            found.notes.append(f"{peer}: {CANNOT[peer][name]}")
+    timed = chosen(found.runs) if found.runs else []
+    seconds = [[float(run.cost["seconds"])] for run in timed]
+    for i in range(1, rounds):
         for run, own in zip(timed, seconds, strict=True):
-            if run.cost["seconds"] > bench.time_limit:
-                continue
             try:
-                own.append(run_once(bench, run.program, run.tol).cost["seconds"])
+                own.append(float(run_once(bench, run.program, run.tol).cost["seconds"]))
                 say(f"round {i + 1}: {run.program.name} tol {run.tol:g}: {own[-1]:.2f} s")
-            except SkipError as reason:
-                notes.append(f"{run.program.name}: round {i + 1} {reason}")
-                say(notes[-1])
-    best = best_primal(runs)
+            except (SkipError, BeyondError) as reason:
+                found.notes.append(f"{run.program.name}: round {i + 1} {reason or 'beyond the time limit'}")
+                say(found.notes[-1])
+    best = best_primal(found.runs) if found.runs else np.zeros(0)
     rows = [row_of(run, own, best) for run, own in zip(timed, seconds, strict=True)]
-    return render(name, load(bench.folder, "mmap"), rows, notes)
+    beyond = [Beyond(program.name, program.threads, tol, bench.time_limit) for program, tol in found.beyond]
+    own_rows = [row for row in rows if row.peer == "distlasso"]
+    matched = any(row.matched for row in own_rows) and not any(program.peer == "distlasso" for program, _ in found.beyond)
+    return render(name, load(bench.folder, "mmap"), rows, beyond, found.notes), matched
 
 
 def row_of(run: Run, seconds: Sequence[float], best: Vector) -> Row:
-    """Return one line of the table; a program that finished no round shows its calibration run's time."""
+    """Return one line of the table."""
+    cost = run.cost
     return Row(
         name=run.program.name,
         peer=run.program.peer,
-        version=str(run.cost["version"]),
+        version=str(cost["version"]),
+        threads=run.program.threads,
         tol=run.tol,
-        seconds=tuple(seconds) or (float(run.cost["seconds"]),),
-        warm_seconds=float(run.cost["warm_seconds"]),
-        peak_bytes=int(run.cost["peak_bytes"]),
-        passes=run.cost["passes"],
+        seconds=tuple(seconds),
+        cpu_seconds=float(cost["cpu_seconds"]),
+        warm_seconds=float(cost["warm_seconds"]),
+        peak_bytes=int(cost["peak_bytes"]),
+        passes=cost["passes"],
+        bytes_read=cost["bytes_read"],
         excess=run.accuracy.excess(best),
         gap=float(run.accuracy.gap.max()),
     )
@@ -183,8 +221,8 @@ def arguments(given: Sequence[str] | None) -> argparse.Namespace:
     command.add_argument("--peers", nargs="*", choices=peers, default=peers, help="default: all")
     command.add_argument("--seed", type=int, default=1)
     command.add_argument("--scale", choices=("small", "full"), default="small")
-    command.add_argument("--rounds", type=int, help="timed repeats (default: 3 at full scale, 1 at small)")
-    command.add_argument("--time-limit", type=float, default=600.0, help="seconds beyond which a fit is not repeated")
+    command.add_argument("--rounds", type=int, help="times that a fit is timed (default: 3 at full scale, 1 at small)")
+    command.add_argument("--limit", type=float, default=100.0, help="seconds after which a fit is ended (default: 100)")
     command.add_argument("--python", nargs="*", default=[], metavar="PEER=PATH", help="interpreter of one peer")
     command.add_argument("--folder", type=Path, help="where the data is written meanwhile (default: a temporary folder)")
     command.add_argument("--out", type=Path, help="file in which the section of each workload is replaced")
@@ -197,17 +235,21 @@ def main(given: Sequence[str] | None = None) -> int:
     wanted = {"distlasso", *options.peers}
     programs = [p for p in PROGRAMS if p.peer in wanted]
     rounds = options.rounds or (3 if options.scale == "full" else 1)
-    machine = header(options.scale, options.seed, rounds, THREADS)
+    machine = header(options.scale, options.seed, rounds, THREADS, options.limit)
+    failed = []
     print(f"{machine}\n\n{EXPLANATION}")
     pythons = dict(pair.split("=", 1) for pair in options.python)
     for name in options.workloads:
         with tempfile.TemporaryDirectory(dir=options.folder, prefix="benchmarks-") as scratch:
-            bench = Bench(Path(scratch) / "data", Path(scratch) / "tiny", pythons, options.time_limit)
+            bench = Bench(Path(scratch) / "data", Path(scratch) / "tiny", pythons, options.limit)
             say(f"{name}: generating")
             create(name, options.scale, options.seed, bench.folder)
             create(name, "small", options.seed + 1, bench.tiny)
-            report = compare(name, bench, programs, scale=options.scale, rounds=rounds)
+            report, matched = compare(name, bench, programs, scale=options.scale, rounds=rounds)
+            failed += [] if matched else [name]
             print(f"\n{report}", flush=True)
             if options.out:
                 write_section(options.out, name, f"{report}\n\n{machine}")
-    return 0
+    if failed:
+        say(f"distlasso did not finish at matched accuracy on {', '.join(failed)}")
+    return int(bool(failed))
