@@ -105,15 +105,13 @@ def _cpu() -> str:
     return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
 
 
-def render(
-    name: str, problem: Problem, rows: Sequence[Row], beyond: Sequence[Beyond], notes: Sequence[str]
-) -> str:  # fmt: skip
+def render(name: str, problem: Problem, rows: Sequence[Row], beyond: Sequence[Beyond], notes: Sequence[str]) -> str:
     """Return the markdown section of one workload, fastest program first, skipped programs with their reasons below."""
     n, p = problem.X.shape
     ratio = problem.lambdas[-1] / problem.lambdas[0]
     title = f"### {name}: {n:,} x {p:,}, {problem.loss}, {len(problem.lambdas)} lambdas to {ratio:g} lambda_max"
     lines = [title, ""]
-    if rows:
+    if rows or beyond:
         lines += ["| " + " | ".join(COLUMNS) + " |", "|---" * len(COLUMNS) + "|"]
         lines += [_line(row, _ratio(row, rows, beyond)) for row in sorted(rows, key=lambda row: row.median)]
         lines += [_beyond(one) for one in beyond]

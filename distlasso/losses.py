@@ -13,7 +13,6 @@ from typing import Protocol, final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import brentq
 from scipy.special import entr, logit, xlog1py
 
 from distlasso.errors import InputError
@@ -305,7 +304,11 @@ def null_intercept(loss: Loss, y: Floats, weight: Floats, offset: Floats | None)
         low, width = low - width, 2.0 * width
     while slope(high) > enough:
         high, width = high + width, 2.0 * width
-    return start if low == high else float(brentq(slope, low, high, rtol=1e-6))
+    if low == high:
+        return start
+    from scipy.optimize import brentq  # a third of the time that importing this package takes, for few fits
+
+    return float(brentq(slope, low, high, rtol=1e-6))
 
 
 def as_loss(loss: str | Loss) -> Loss:
