@@ -37,6 +37,10 @@ class SchedulerError(DistlassoError):
     """A Dask cluster that cannot be reached or used."""
 
 
+class ClusterWarning(UserWarning):
+    """A cluster works, but is set up so that faults cost much, or bits may differ."""
+
+
 class CertificateWarning(UserWarning):
     """A solution is returned whose duality gap is above the tolerance."""
 

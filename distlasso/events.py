@@ -117,6 +117,71 @@ class StageVerified(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class WorkerLost(Event):
+    """A worker has left in the middle of a fit; what it was at work on is asked of others."""
+
+    worker: str
+    """Its address."""
+    expected: bool
+    """Whether it was retired; else it died, froze or lost its connection."""
+    n_bundles: int
+    """Bundles that have to be asked again."""
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerJoined(Event):
+    """A worker is ready in the middle of a fit: a new one, or one that was silent."""
+
+    worker: str
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerRefused(Event):
+    """A worker that joined in the middle of a fit is not used."""
+
+    worker: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class RoundResubmitted(Event):
+    """A worker is silent for too long; another one has been asked about the same bundles, and the first answer counts."""
+
+    worker: str
+    """Who is silent."""
+    n_bundles: int
+    seconds: float
+    """For how long."""
+
+
+@dataclass(frozen=True, slots=True)
+class BlockQuarantined(Event):
+    """Bundles that cannot be had: they killed one worker after another, or failed time after time."""
+
+    rows: tuple[int, int]
+    """Rows from the first up to but without the second."""
+    columns: tuple[int, int]
+    deaths: int
+    """Workers in a row that died over them; 0 where the attempts failed and the workers live."""
+
+
+@dataclass(frozen=True, slots=True)
+class SchedulerLost(Event):
+    """The scheduler does not answer; the fit waits for another one."""
+
+    address: str
+
+
+@dataclass(frozen=True, slots=True)
+class SchedulerFound(Event):
+    """The fit goes on with another scheduler."""
+
+    address: str
+    seconds: float
+    """Since the first was lost."""
+
+
+@dataclass(frozen=True, slots=True)
 class FitFinished(Event):
     """The path is complete, or was stopped with a certified prefix."""
 

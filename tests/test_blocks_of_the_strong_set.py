@@ -223,7 +223,7 @@ import json, sys
 import numpy as np
 import distlasso as dl
 from distlasso.events import FitStarted
-from distlasso.path.memory import peak_bytes, resident_bytes
+from distlasso.runtime.memory import peak_bytes, resident_bytes
 
 rng = np.random.default_rng(0)
 X = rng.standard_normal((20_000, 300))

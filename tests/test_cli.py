@@ -153,7 +153,7 @@ def test_bad_input_is_one_line_exit_code_two_and_nothing_left_behind(
 ) -> None:
     from distlasso import cli
 
-    monkeypatch.setattr("distlasso.runtime.cluster._CONNECT_SECONDS", 1)
+    monkeypatch.setattr("distlasso.runtime.connect.CONNECT_SECONDS", 1)
     cases = bad(tmp_path, table)
     before = sorted(tmp_path.iterdir())
     for name, (arguments, message) in cases.items():

@@ -37,8 +37,8 @@ RANK = {name: depth for depth, names in enumerate(LAYERS) for name in names}
 HOMES = {
     "zarr": {"data.store", "data.ingest"},
     "numba": {"kernels"},
-    "dask": {"runtime.cluster"},
-    "distributed": {"runtime.cluster"},
+    "dask": {"runtime.settings"},
+    "distributed": {"runtime.cluster", "runtime.connect", "runtime.held_chunks", "runtime.worker"},
     "sklearn": {"estimators", "data.svmlight"},
     "pyarrow": {"data.tabular", "demo"},
     "matplotlib": {"plots"},

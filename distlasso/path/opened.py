@@ -26,7 +26,6 @@ from distlasso.errors import InputError, ResourceError, warn
 from distlasso.events import FitFinished, FitStarted
 from distlasso.losses import Loss
 from distlasso.path.folds import Known
-from distlasso.path.memory import peak_bytes, resident_bytes
 from distlasso.path.options import Options
 from distlasso.path.outputs import Outputs
 from distlasso.path.plan import Projection, project
@@ -35,6 +34,7 @@ from distlasso.queries import Moments
 from distlasso.runtime.blas import one_blas_thread
 from distlasso.runtime.chunks import Chunks, from_chunks
 from distlasso.runtime.local import Local, RowSpace, Runtime, serial, threads
+from distlasso.runtime.memory import peak_bytes, resident_bytes
 from distlasso.runtime.plan import plan_bundles
 
 Floats = NDArray[np.float64]
@@ -162,9 +162,11 @@ def opened(
             form = projection.form
             by_columns = form.kind == "residual" and dataset.row_bounds.size == 2 and dataset.col_bounds.size > 2
             by_columns = by_columns and options.solver != "admm"
-            plan = plan_bundles(dataset.row_bounds, dataset.col_bounds, by_columns=by_columns, keep=projection.keep)
+            grams = form.kind == "gram" and not options.by_rounds
+            plan = plan_bundles(dataset.row_bounds, dataset.col_bounds, by_columns=by_columns, keep=projection.keep,
+                                answer=8 * dataset.shape[1] ** (2 if grams else 1))  # fmt: skip
             rows = make_rows(dataset)
-            place.open(dataset, plan, rows)
+            place.open(dataset, plan, rows, options.listener)
             beside = projection.coordinator_bytes + place.tiles_at_once() * projection.tile_bytes
             exchange = Exchange(place, options.loss, None, options.listener)
             yield Opened(dataset, options, rows, exchange, form, by_columns, beside)

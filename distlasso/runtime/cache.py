@@ -8,8 +8,9 @@ which ask them.
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict
-from collections.abc import Callable, Hashable
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import contextmanager
 from typing import Any, final
 
 import numpy as np
@@ -19,6 +20,7 @@ from numpy.typing import NDArray
 from distlasso.data.blocks import Block
 from distlasso.data.dataset import as_block
 from distlasso.queries import Recall
+from distlasso.runtime.traffic import carried
 
 Ints = NDArray[np.int64]
 
@@ -53,10 +55,24 @@ class TileCache:
             if key not in self._tiles and tile.nbytes <= self._budget:
                 self._tiles[key] = tile
                 self._held += tile.nbytes
-                while self._held > self._budget:
-                    _, oldest = self._tiles.popitem(last=False)
-                    self._held -= oldest.nbytes
+                self._shrink(self._budget)
         return tile
+
+    def shrink(self, nbytes: int) -> None:
+        """Let go of the tiles that were not asked for longest, until no more than so many bytes are held."""
+        with self._lock:
+            self._shrink(nbytes)
+
+    def drop(self, chosen: Callable[[Hashable], bool]) -> None:
+        """Let go of the tiles of some keys."""
+        with self._lock:
+            for key in [key for key in self._tiles if chosen(key)]:
+                self._held -= self._tiles.pop(key).nbytes
+
+    def _shrink(self, nbytes: int) -> None:
+        while self._held > nbytes:
+            _, oldest = self._tiles.popitem(last=False)
+            self._held -= oldest.nbytes
 
 
 @final
@@ -65,12 +81,45 @@ class StrongColumns:
 
     They are held in places: each fit has one of its own, or shares one with others whose columns begin alike.
 
-    Beside them, the last thing that a query has worked out from them, such as a factorisation.
+    Beside them, the last thing that a query has worked out from them, such as a factorisation. Bundles that are not at
+    work may be let go of at any time.
     """
 
     def __init__(self) -> None:
         self._held: dict[tuple[int, int], tuple[Ints, Any]] = {}  # by place and bundle
         self._worked: dict[tuple[int, int], tuple[Hashable, Any]] = {}
+        self._at_work: Counter[int] = Counter()  # bundles, by how many threads
+        self._asked: dict[int, None] = {}  # bundles, the last one that was asked about at the end
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def at_work(self, bundle: int) -> Iterator[None]:
+        """Keep what belongs to a bundle while it is asked about."""
+        with self._lock:
+            self._at_work[bundle] += 1
+            self._asked.pop(bundle, None)
+            self._asked[bundle] = None
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._at_work[bundle] -= 1
+
+    def shrink(self, nbytes: int) -> None:
+        """Let go of the bundles that were not asked about longest, until no more than so many bytes are held."""
+        with self._lock:
+            for bundle in list(self._asked):
+                if self._bytes() <= nbytes:
+                    return
+                if not self._at_work[bundle]:
+                    del self._asked[bundle]
+                    for kept in (self._held, self._worked):
+                        for key in [key for key in kept if key[1] == bundle]:
+                            del kept[key]
+
+    def _bytes(self) -> int:
+        columns = sum(as_block(matrix).nbytes for _, matrix in list(self._held.values()))
+        return columns + sum(carried(worked) for _, worked in list(self._worked.values()))
 
     def nbytes(self, place: int) -> int:
         """Bytes of all columns that are held in a place."""
@@ -107,11 +156,6 @@ class StrongColumns:
             return worked[1]
 
         return look_up
-
-    def clear(self) -> None:
-        """Forget everything."""
-        self._held.clear()
-        self._worked.clear()
 
     def _kept(self, place: int, bundle: int, columns: Ints) -> int:
         """How many of the first columns are held already; what does not begin like them is of no use."""

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from distlasso.data.blocks import Block
 from distlasso.data.chosen import ChosenColumns
 from distlasso.data.dataset import Dataset
+from distlasso.events import Listener, ignore
 from distlasso.queries import Ask, Gather, Own, Request, Rows, Tiles, answer, merge_answers
 from distlasso.runtime.blas import one_blas_thread
 from distlasso.runtime.cache import StrongColumns
@@ -56,8 +57,8 @@ class Runtime(Protocol):
     def place(self, dataset: Dataset) -> Dataset:
         """Put a dataset where the runtime can read it."""
 
-    def open(self, dataset: Dataset, plan: Plan, rows: Sequence[RowSpace]) -> None:
-        """Prepare to answer requests about a dataset that was placed, and row spaces by their number."""
+    def open(self, dataset: Dataset, plan: Plan, rows: Sequence[RowSpace], listener: Listener = ignore) -> None:
+        """Prepare to answer requests about a dataset that was placed, and row spaces by their number; say what happens."""
 
     def run(self, asks: Sequence[Ask]) -> list[list[object]]:
         """Answer requests, each merged over all bundles, in one sweep."""
@@ -217,8 +218,8 @@ class Local:
         """Everything is within reach of this process."""
         return dataset
 
-    def open(self, dataset: Dataset, plan: Plan, rows: Sequence[RowSpace]) -> None:
-        """Prepare to answer requests about a dataset."""
+    def open(self, dataset: Dataset, plan: Plan, rows: Sequence[RowSpace], listener: Listener = ignore) -> None:
+        """Prepare to answer requests about a dataset; nothing happens here that would have to be said."""
         self._dataset, self._plan, self._rows = dataset, plan, rows
         self._bytes = self._moved = 0
         self._kept = StrongColumns() if plan.keep else None

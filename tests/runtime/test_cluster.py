@@ -65,7 +65,7 @@ def test_a_killed_worker_changes_nothing(wide: dl.Dataset) -> None:
 
         def kill(event: Any) -> None:
             if isinstance(event, PassFinished) and not killed:
-                killed.append(next(iter(cluster._client.run(os.getpid).values())))
+                killed.append(next(iter(cluster.client.run(os.getpid).values())))
                 os.kill(killed[0], signal.SIGKILL)
 
         path = dl.fit_path(wide.with_target(wide.y), runtime=cluster, on_event=kill, **OPTIONS)
@@ -100,7 +100,7 @@ def test_an_unreachable_scheduler_is_an_error_after_seconds() -> None:
 
 
 def test_what_is_no_scheduler_is_told_from_one_within_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("distlasso.runtime.cluster._CONNECT_SECONDS", 1)
+    monkeypatch.setattr("distlasso.runtime.connect.CONNECT_SECONDS", 1)
     mute = socket.create_server(("127.0.0.1", 0))
     with mute, pytest.raises(dl.SchedulerError, match="not that of the dashboard"):
         dl.Cluster(address=f"tcp://127.0.0.1:{mute.getsockname()[1]}")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import resource
 import sys
 from pathlib import Path
@@ -20,3 +22,9 @@ def resident_bytes() -> int:
     except OSError:
         return peak_bytes()
     return pages * resource.getpagesize()
+
+
+def give_back() -> None:
+    """Have the allocator return what it keeps of freed memory to the system, where it can be told to."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)
