@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from distlasso.data.store import open_dataset
     from distlasso.errors import (
         CertificateWarning,
+        ClusterWarning,
         DistlassoError,
         InputError,
         InterpolationNote,
@@ -57,6 +58,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "Adaptive": "path.schedules",
     "CertificateWarning": "errors",
+    "ClusterWarning": "errors",
     "InterpolationNote": "errors",
     "Cluster": "runtime.cluster",
     "CrossValidation": "path.cross_validation",
@@ -108,6 +110,7 @@ __all__ = [
     "CertificateWarning",
     "InterpolationNote",
     "Cluster",
+    "ClusterWarning",
     "CrossValidation",
     "Dataset",
     "DistlassoError",

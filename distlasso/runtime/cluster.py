@@ -190,6 +190,8 @@ class Cluster:
         self._moved += sum(asked(ask, len(self._plan.bundles)) for ask in asks)
         while self._listen(0.0):
             pass  # what has happened since the last round
+        if not self._line.alive:
+            self._fail_over()
         if not self._crew:
             self._muster()
         books = ledger.Round(self._shares(), self._crew, self._patience.limits, usual=self._usual.get(name, math.inf),
@@ -258,7 +260,7 @@ class Cluster:
             if self._crew and waited > _SILENT_SECONDS:
                 break
             if not self._line.alive:
-                raise SchedulerError(f"{GONE}: start it again and repeat the fit")
+                self._fail_over()
             if self._refused and not self._crew and len(self._refused) == len(self._present):
                 break
             if waited > self._patience.workers:
@@ -273,7 +275,7 @@ class Cluster:
         while not books.done:
             self._listen(min(_TICK_SECONDS, self._patience.limits.floor / 4))
             if not self._line.alive:
-                self._fail_over(books)
+                self._fail_over()
             now = time.monotonic()
             self._carry_out(books.overdue(now))
             deserted = min(deserted, now) if books.deserted else math.inf
@@ -355,7 +357,7 @@ class Cluster:
         elif isinstance(result, DistlassoError) or not isinstance(result, _PASSING):
             raise result
         elif getattr(result, "reason", "") == "scheduler-connection-lost":
-            self._fail_over(turn.books)
+            self._fail_over()
             return
         else:
             worker = turn.books.worker_of(news.number)
@@ -402,7 +404,7 @@ class Cluster:
             )
         raise SchedulerError(f"{what} cannot be worked on, time after time: {turn.why}")
 
-    def _fail_over(self, books: ledger.Round) -> None:
+    def _fail_over(self) -> None:
         """Go on with another scheduler, as soon as one answers where this one was."""
         began = time.monotonic()
         address = str(self._connection.known)
@@ -413,8 +415,9 @@ class Cluster:
             raise SchedulerError(f"{GONE}, and none answered at {address} within {self._patience.failover:.0f} s: start it "
                                  "again and repeat the fit")  # fmt: skip
         now = time.monotonic()
-        for worker in list(self._crew):
-            books.gone(worker, now, died=False)
+        if self._turn is not None:
+            for worker in self._crew:
+                self._turn.books.gone(worker, now, died=False)
         self._attach()
         if self._chunks is not None:
             self._chunks = self._chunks.again(client)

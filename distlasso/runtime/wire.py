@@ -76,14 +76,15 @@ class Wire:
         self._news: queue.SimpleQueue[News] = queue.SimpleQueue()
         self._tasks: dict[tuple[int, int], Promise[None]] = {}  # by round and number
         self._checks: dict[str, Promise[None]] = {}
+        self._comm = client.scheduler_comm
         client.subscribe_topic("all", self._hear)
         self._told: dict[str, Member] = {}
         self._poll = self._start(self._look())
 
     @property
     def alive(self) -> bool:
-        """Whether the client has its scheduler."""
-        return str(self._client.status) == "running"
+        """Whether the client has had its scheduler all the time: one that comes again knows nothing of what was before."""
+        return str(self._client.status) == "running" and self._client.scheduler_comm is self._comm
 
     def next(self, seconds: float) -> News | None:
         """What has happened, as soon as something has."""
@@ -109,9 +110,11 @@ class Wire:
 
     def say_goodbye(self, fit: str, tiles: str | None) -> None:
         """Have the workers free what they keep for a fit, and the tiles of a store, as far as they answer within seconds."""
+        if not self.alive:
+            return
+        for promise in self._tasks.values():
+            promise.cancel()
         with contextlib.suppress(Exception):  # a client that has lost its scheduler can raise anything
-            for promise in self._tasks.values():
-                promise.cancel()
             said = self._start(self._client.run(forget, fit, tiles, on_error="ignore", asynchronous=True))
             said.result(_GOODBYE_SECONDS)
 
@@ -134,6 +137,9 @@ class Wire:
             large = carried((run.asks, run.rows)) > _LARGE
             work: Any = await self._client.scatter(run, workers=[worker], hash=False, asynchronous=True) if large else run
             future = self._client.submit(answer_run, work, chunks, key=key, workers=[worker], pure=False)
+            done, loop = asyncio.Event(), asyncio.get_running_loop()
+            future.add_done_callback(lambda _: loop.call_soon_threadsafe(done.set))
+            await done.wait()  # a gather that is given up while it waits complains
             result = await self._client.gather(future, asynchronous=True)
             self._news.put(Came(place[1], place[0], result))
         except Exception as error:  # tasks and broken connections can raise anything; who listens decides

@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import dask.config
 import distributed
 import numpy as np
 import pytest
@@ -137,13 +138,13 @@ def test_a_cluster_that_exists_is_used_by_its_scheduler_file_and_its_death_ends_
             if isinstance(event, PassFinished):
                 scheduler.kill()
 
-        with pytest.raises(dl.SchedulerError, match="the scheduler is gone"):
+        with dask.config.set({"distlasso.failover": "1s"}), pytest.raises(dl.SchedulerError, match="the scheduler is gone"):
             dl.fit_path(dataset, runtime=cluster, on_event=kill, **OPTIONS)
 
 
-def test_a_cluster_without_workers_is_an_error(wide: dl.Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("distlasso.runtime.cluster._WORKERS_SECONDS", 1)
+def test_a_cluster_without_workers_is_an_error(wide: dl.Dataset) -> None:
     with (
+        dask.config.set({"distlasso.workers": "1s"}),
         distributed.LocalCluster(n_workers=0, dashboard_address="127.0.0.1:0") as running,
         dl.Cluster(address=running.scheduler_address) as cluster,
         pytest.raises(dl.SchedulerError, match="no worker joined"),
