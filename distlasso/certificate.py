@@ -209,6 +209,29 @@ def duality_gap(
     return max(primal - best, 0.0), primal
 
 
+def lasso_gaps(rr: Floats, u: Floats, b: Floats, l1: Floats, reach: Floats) -> Floats:
+    """Duality gaps of several squared-loss solutions under L1 penalties alone, as ``duality_gap`` has them one by one.
+
+    Parameters
+    ----------
+    rr : float64 [q]
+        ``(1/W) sum_i w_i r_i^2``.
+    u, b : float64 [s, q]
+        ``(1/W) X'(w r)`` and coefficients on the columns of the problem.
+    l1 : float64 [s, q]
+        Penalties; 0 where a coefficient is only held by a box.
+    reach : float64 [s, q]
+        Size of that box.
+    """
+    rr, size = np.abs(rr), np.abs(u)
+    primal = 0.5 * rr + np.sum(l1 * np.abs(b), axis=0)
+    inner = rr + np.sum(u * b, axis=0) - np.sum(np.where(l1 == 0.0, reach * size, 0.0), axis=0)
+    hard = (l1 > 0.0) & (size > l1)
+    limit = np.min(np.divide(l1 * (1.0 - 2.0**-51), size, out=np.ones_like(u), where=hard), axis=0, initial=1.0)
+    t = np.clip(np.divide(inner, rr, out=limit.copy(), where=rr > 0.0), 0.0, limit)
+    return np.asarray(np.maximum(primal - np.maximum(t * inner - 0.5 * t * t * rr, 0.0), 0.0))
+
+
 def _flat(slope: Callable[[float], tuple[float, float]], kinks: Floats, right: float) -> float:
     """Where a convex function on [0, right] is smallest, from its first and second derivatives; any point gives a valid bound.
 

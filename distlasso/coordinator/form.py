@@ -12,6 +12,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 FULL_GRAM_COLUMNS = 4096
+_UNION = 2048
+_PER_REFIT = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,3 +47,12 @@ def choose(n: int, p: int, *, sparse: bool, nnz: int) -> Form:
     if sparse:
         return Form("residual", "residual form on the strong columns as CSC", "the data is sparse")
     return Form("residual", "residual form on the strong columns", f"n = {n} rows fit beside them")
+
+
+def takes_union(columns: int, refits: int) -> bool:
+    """Whether refits on frozen supports take one Gram of all columns that appear in any of them.
+
+    It costs as much as going through these columns once for each of them, and a refit goes through its own a few dozen
+    times; beyond the limit there is no room for it beside those of other folds.
+    """
+    return columns <= min(_UNION, _PER_REFIT * refits)

@@ -205,6 +205,10 @@ class General:
         """Mean loss."""
         return float(self._evaluation.look(b[:, None], np.array([intercept])).value[0])
 
+    def sums(self, columns: Ints) -> None:
+        """The loss is not made of them, or the solver does without."""
+        return None
+
     def accept(self, certified: Certified, count: int) -> None:
         """Start from the last of the accepted solutions next time."""
         if count:

@@ -148,6 +148,10 @@ class MultiTask:
         form.move(b)
         return 0.5 * form.rr(b)
 
+    def sums(self, columns: Ints) -> None:
+        """Refits are for one response."""
+        return None
+
     def accept(self, certified: Certified, count: int) -> None:
         """Keep the last accepted coefficients as the next warm start."""
         if count:
@@ -241,5 +245,5 @@ class MultiTask:
     def _rounding_bound(self) -> float:
         """Bound on the rounding error of a gap taken from Gram, g0 and yy."""
         columns = self._held().columns
-        each = [rounding_bound(task, columns, self._batch[:, :, j]) for j, task in enumerate(self._tasks)]
+        each = [float(rounding_bound(task, columns, self._batch[:, :, j]).max()) for j, task in enumerate(self._tasks)]
         return sum(each)

@@ -64,6 +64,15 @@ class Certified:
     strength: Floats  # [p, L]: lambda at which each column would just stay out
 
 
+@dataclass(frozen=True, slots=True)
+class Sums:
+    """What squared loss is made of on some columns, centred, over W."""
+
+    gram: Floats  # [m, m]
+    g: Floats  # [m]
+    yy: float
+
+
 class Problem(Protocol):
     """A loss and a penalty on a data set."""
 
@@ -111,3 +120,6 @@ class Problem(Protocol):
 
     def accept(self, certified: Certified, count: int) -> None:
         """Start from the last of ``count`` accepted solutions next time."""
+
+    def sums(self, columns: Ints) -> Sums | None:
+        """Sums over all rows of some columns that were admitted; None where the loss is not made of them."""

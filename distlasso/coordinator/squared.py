@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from distlasso.certificate import Free, duality_gap, project
 from distlasso.coordinator.active_set import MAX_BATCH
 from distlasso.coordinator.exchange import Exchange
-from distlasso.coordinator.problem import CONFINED, STATISTICS, SWEPT, Certified, Task
+from distlasso.coordinator.problem import CONFINED, STATISTICS, SWEPT, Certified, Sums, Task
 from distlasso.coordinator.space import Space
 from distlasso.data.blocks import symmetric
 from distlasso.penalties import AtLambda
@@ -158,7 +158,7 @@ class Squared:
         space, n_models = task.space, len(batch)
         gradients = np.zeros((space.sd.size, n_models))
         rr, mean = np.empty(n_models), np.zeros(n_models)
-        complete = self._form == "gram" and rounding_bound(task, strong.columns, solutions) <= 0.1 * task.tol * self.d0
+        complete = self._form == "gram" and rounding_bound(task, strong.columns, solutions).max() <= 0.1 * task.tol * self.d0
         if complete or (self._form == "residual" and all(at.confined_to(strong.columns) for at in batch)):
             self.certificate = (self.certificate or STATISTICS) if complete else CONFINED
             for k in range(n_models):
@@ -184,6 +184,12 @@ class Squared:
         """Follow the accepted solutions on next time."""
         for k in range(count):
             self._held().trail.add(self._asked[k], certified.b[:, k])
+
+    def sums(self, columns: Ints) -> Sums:
+        """Sums of admitted columns: from the full Gram, or from the columns that are held."""
+        strong, place = self._held(), np.empty(self._task.space.sd.size, dtype=np.int64)
+        place[strong.columns] = np.arange(strong.columns.size)
+        return Sums(strong.form.hessian(place[columns]), self._task.space.g0[columns], self._task.space.yy)
 
     def _held(self) -> Strong:
         if self._strong is None:
@@ -252,8 +258,8 @@ class Squared:
         return found
 
 
-def rounding_bound(task: Task, columns: Ints, b: Floats) -> float:
-    """Bound on the rounding error of a gap taken from Gram, g0 and yy at solutions b [S, L].
+def rounding_bound(task: Task, columns: Ints, b: Floats) -> Floats:
+    """Bound on the rounding error of gaps taken from Gram, g0 and yy at solutions b [S, L], [L].
 
     Every entry is a sum over n rows, so its error is at most n eps times the product of the norms of what is
     multiplied (Higham 2002, sec. 3.1); the gap sums entries with weights 1, |b_j| and |b_j b_k|.
@@ -261,7 +267,7 @@ def rounding_bound(task: Task, columns: Ints, b: Floats) -> float:
     space = task.space
     norms = np.sqrt(space.curvature + space.remainder**2)[columns]
     reach = np.sqrt(space.yy + space.y_centre**2) + np.abs(b).T @ norms
-    return float(4.0 * task.y.size * _EPS * np.max(reach) ** 2)
+    return np.asarray(4.0 * task.y.size * _EPS * reach**2)
 
 
 def fetch_gram(exchange: Exchange, space: Space, keep: Ints) -> Floats:

@@ -154,7 +154,7 @@ def combine_sparse(data: Floats, indices: NDArray[np.int32], indptr: Ints, b: Fl
 
 @kernel
 def scale_dense(
-    X: NDArray[np.generic], centre: Floats, code: Any, lift: Floats, scale: Floats, out: NDArray[np.float32]
+    X: NDArray[np.generic], centre: Floats, code: Any, lift: Floats, scale: Floats, out: NDArray[np.floating]
 ) -> None:
     """out_ij = scale_i (x_ij - centre_j)."""
     for j in range(out.shape[1]):

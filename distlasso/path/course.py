@@ -7,7 +7,7 @@ courses of several responses or folds can go side by side. Read next: ``../coord
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import final
 
@@ -17,12 +17,14 @@ from numpy.typing import NDArray
 
 from distlasso.coordinator import drive
 from distlasso.coordinator.problem import Problem, Task
+from distlasso.coordinator.refit import Solution
 from distlasso.coordinator.start import Start
 from distlasso.errors import ResourceError
 from distlasso.path.grid import Grid
 from distlasso.path.history import no_records
 from distlasso.path.schedules import Schedule
 from distlasso.path.stages import Stages
+from distlasso.path.together import together
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -49,7 +51,7 @@ class Course:
 
     def __init__(
         self, task: Task, make: Callable[[Task], tuple[Problem, str]], schedules: Sequence[Schedule | None] = (None,), *,
-        weight: float = 1.0, shared: bool = False, start: Start | None = None,
+        weight: float = 1.0, shared: bool = False, start: Start | None = None, recorded: bool = True,
     ) -> None:  # fmt: skip
         """Prepare.
 
@@ -67,9 +69,11 @@ class Course:
             Whether the problem holds all columns anyway, so that it may serve the fits before the path too.
         start : Start, optional
             Solutions that are known already, for the path to begin at.
+        recorded : bool
+            Whether the history of the features will be asked for.
         """
         self.task, self._make, self._schedules = task, make, schedules
-        self._weight, self._shared, self._start = weight, shared, start
+        self._weight, self._shared, self._start, self._recorded = weight, shared, start, recorded
         self._stages: list[Stages | None] = []
 
     def begin(self) -> list[float | None]:
@@ -106,26 +110,29 @@ class Course:
         """
         if self.constant:
             return [self._null(own) for own in lambdas]
-        fitted, paths = [], dict[int, drive.Solutions]()
+        paths, firsts = dict[int, drive.Solutions](), list[drive.Solutions]()
         for stages, lam_max, own in zip(self._stages, self._highest, lambdas, strict=True):
             task = self._under(stages)
             key = id(task.penalty)
             if key not in paths:
                 paths[key] = drive.fit(task, self._problem, own, lam_max, task.exchange.listener, limits, self._start)
-            solutions = paths[key].copy()
-            if not solutions.gap:
-                raise ResourceError(f"{solutions.ended} before the first lambda was certified: allow more")
-            fitted.append(self._followed(stages if follow else None, solutions, own, limits))
-        return fitted
+            if not paths[key].gap:
+                raise ResourceError(f"{paths[key].ended} before the first lambda was certified: allow more")
+            firsts.append(paths[key])
+        followed = self._stages if follow else [None for _ in firsts]
+        known = together(self.task, self._problem, followed, firsts, lambdas)
+        each = zip(followed, firsts, lambdas, known, strict=True)
+        return [self._followed(one, first.copy(), own, limits, ahead) for one, first, own, ahead in each]
 
     def _followed(
-        self, stages: Stages | None, solutions: drive.Solutions, lambdas: Floats, limits: drive.Limits
-    ) -> Fitted:
+        self, stages: Stages | None, solutions: drive.Solutions, lambdas: Floats, limits: drive.Limits,
+        known: Mapping[int, Solution],
+    ) -> Fitted:  # fmt: skip
         d0, problem = self._problem.d0, self._problem
         if stages is None:
             return Fitted(solutions, d0, problem.certificate, self.solver, np.zeros(len(solutions.gap), dtype=np.int64))
-        counts = stages.follow(solutions, lambdas, limits)
-        history = stages.history(len(solutions.gap))
+        counts = stages.follow(solutions, lambdas, limits, known)
+        history = stages.history(len(solutions.gap)) if self._recorded else no_records()
         return Fitted(solutions, d0, stages.certificate, self.solver, counts, history, stages.unsettled)
 
     def _started(self, schedule: Schedule) -> Stages:

@@ -29,14 +29,27 @@ class History:
     """Collects records; ``lambda`` is an index of the path, -1 for fits before it."""
 
     records: list[tuple[int, int, int, str, str]] = field(default_factory=list)
+    supports: list[Ints] = field(default_factory=list)  # of the first fits of the path
+    frozen: list[tuple[int, Ints, Ints]] = field(default_factory=list)
 
     def along_path(self, supports: list[Ints]) -> None:
-        """First fits of the path: what entered or left since the lambda before."""
+        """First fits of the path."""
+        self.supports = supports
+
+    def confined(self, k: int, before: Ints, after: Ints) -> None:
+        """One more fit at a lambda, of the support under a gentler penalty."""
+        self.frozen.append((k, before, after))
+
+    def _unfold(self) -> None:
+        """Records of what was only noted: what entered or left since the lambda before, what a refit left out."""
+        for k, support, after in self.frozen:
+            self._add(k, 1, np.setdiff1d(support, after), "pruned", "other features")
         before = np.empty(0, dtype=np.int64)
-        for k, support in enumerate(supports):
+        for k, support in enumerate(self.supports):
             self._add(k, 0, np.setdiff1d(support, before), "entered", "path")
             self._add(k, 0, np.setdiff1d(before, support), "pruned", "path")
             before = support
+        self.supports, self.frozen = [], []
 
     def refitted(self, k: int, stage: int, trail: Trail, support: Ints, charge: Floats) -> Trail:
         """One more fit at a lambda; returns the trail up to it."""
@@ -49,6 +62,7 @@ class History:
 
     def array(self, count: int) -> NDArray[np.void]:
         """Records of the first ``count`` lambdas, in order of lambda and stage."""
+        self._unfold()
         kept: Any = np.array([record for record in self.records if record[0] < count], dtype=RECORD)
         found: NDArray[np.void] = kept[np.argsort(kept, order=("lambda", "stage", "feature"), kind="stable")]
         return found

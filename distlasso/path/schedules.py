@@ -28,6 +28,7 @@ from typing import Protocol, final
 import numpy as np
 from numpy.typing import NDArray
 
+from distlasso.coordinator.frozen import Frozen
 from distlasso.errors import InputError
 from distlasso.priors import Prior
 
@@ -298,6 +299,10 @@ class Relaxed:
         """What a cross-validation chooses from: glmnet's five shares where none is given."""
         return tuple(Relaxed(share) for share in _SHARES) if self.gamma is None and self.phi is None else (self,)
 
+    def frozen(self) -> Frozen:
+        """One refit, mixed with the lasso."""
+        return Frozen(self.phi or 0.0, self.gamma or 0.0)
+
     def __post_init__(self) -> None:
         _require(self.gamma is None or self.phi is None, "Relaxed takes gamma or phi, not both")
         share = self.gamma if self.gamma is not None else self.phi
@@ -389,6 +394,10 @@ class PruneRefine:
             return (self,)
         return tuple(PruneRefine(share, self.stages) for share in _REFINEMENTS if share > 0 or self.stages == 1)
 
+    def frozen(self) -> Frozen | None:
+        """One refit; those of later stages are on supports of their own."""
+        return Frozen(_REFINEMENT if self.refine is None else self.refine) if self.stages == 1 else None
+
     def begin(self, last: Stage) -> Step:
         """The lasso path."""
         return last.then()
@@ -443,6 +452,12 @@ def as_schedule(schedule: Schedule | Callable[[Stage], Step | None] | None) -> S
     if callable(schedule):
         return Each(schedule)
     raise InputError(f"schedule={schedule!r} is no schedule: use dl.MCP() or another, or a function of the last stage")
+
+
+def frozen(schedule: Schedule | None) -> Frozen | None:
+    """What a schedule comes to, where that is known before: one refit of what survives."""
+    tell: Callable[[], Frozen | None] | None = getattr(schedule, "frozen", None)
+    return None if tell is None else tell()
 
 
 def _linearised(last: Stage, slope: Callable[[Floats], Floats]) -> Step | None:

@@ -322,7 +322,7 @@ class _Run:
             task = with_gram(task, gram)
         total = row_weights(data.dataset)[1] * self._share_of(fit)
         (start,) = starts(data.options.init, data.dataset.shape[1], 1)
-        return Course(task, data.make, self._schedules, weight=total, shared=data.shared, start=start)
+        return Course(task, data.make, self._schedules, weight=total, shared=data.shared, recorded=fit == 0, start=start)
 
     def _models(self, fits: Sequence[Sequence[Fitted]], s: int, lambdas: Floats) -> tuple[list[Fitted], Floats, list[Held]]:
         """All fits under one schedule, the lambdas that all of them reached, and what the folds hold out."""

@@ -7,7 +7,7 @@ the path serve every stage. Each fit is certified. Read next: ``schedules.py`` (
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import final
 
@@ -15,12 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from distlasso.coordinator import drive
-from distlasso.coordinator.problem import Problem, Task
+from distlasso.coordinator.problem import CONFINED, Problem, Task
 from distlasso.coordinator.refit import Solution, refit
 from distlasso.errors import InputError
 from distlasso.events import Listener, StageVerified
 from distlasso.path.history import History, Trail
-from distlasso.path.schedules import Schedule, Stage, Step
+from distlasso.path.schedules import Schedule, Stage, Step, frozen
 from distlasso.penalties import AtLambda, ElasticNet
 
 Floats = NDArray[np.float64]
@@ -69,7 +69,9 @@ class Stages:
         self.penalty = task.penalty  # of the path
         self.strength = 0.0  # of the last fit before the path
         self.unsettled = 0  # lambdas at which the schedule did not end
-        self._mixed = False
+        self._mixed = self._known = False
+        self.frozen = frozen(schedule)  # what comes to one refit may be known before it is followed
+        self._fits = 2 if self.frozen is not None and self.frozen.mixed else 1
 
     def begin(self, own: Callable[[], Problem], lam: float) -> None:
         """Fits before the path, on a problem of their own; sets the penalty of the path.
@@ -102,10 +104,18 @@ class Stages:
         if np.any(weights != 1.0) or step.l1_ratio is not None:
             self.penalty = self._penalty(step, weights, _REACH)
 
-    def follow(self, solutions: drive.Solutions, lambdas: Floats, limits: drive.Limits) -> Ints:
+    @property
+    def reach(self) -> Floats:
+        """Size of the box around what has no penalty where no coefficient is larger than the null deviation, [p]."""
+        return np.asarray(_REACH * self._unit)
+
+    def follow(
+        self, solutions: drive.Solutions, lambdas: Floats, limits: drive.Limits, known: Mapping[int, Solution]
+    ) -> Ints:
         """Fit every lambda of a path again, in place; returns the number of fits after the first, [k].
 
-        Where a limit is met, only the lambdas whose schedule has ended are left.
+        Where a limit is met, only the lambdas whose schedule has ended are left. What is ``known`` of the last solutions
+        is not fitted again.
         """
         counts, p = np.zeros(len(solutions.gap), dtype=np.int64), self._task.space.sd.size
         self._history.along_path([np.sort(row.indices).astype(np.int64) for row in solutions.coef])
@@ -113,14 +123,17 @@ class Stages:
         for first in range(0, counts.size, size):
             chosen = range(first, min(first + size, counts.size))
             try:
-                tracks = self._run([self._track(solutions, lambdas, k) for k in chosen])
+                ready = {k: known[k] for k in chosen if k in known}
+                self._take(solutions, ready)
+                counts[list(ready)] = self._fits
+                tracks = self._run([self._track(solutions, lambdas, k) for k in chosen if k not in ready])
             except KeyboardInterrupt:
                 if first == 0:
                     raise
                 _cut(solutions, first, "interrupted")
                 break
             for track in tracks:
-                _put(solutions, track, p)
+                _put(solutions, track.k, track.last, p)
                 counts[track.k] = track.stage.number
             late = limits.passed(solutions) or (solutions.ended if solutions.ended == "interrupted" else "")
             if late:
@@ -128,11 +141,22 @@ class Stages:
                 break
         return counts[: len(solutions.gap)]
 
+    def _take(self, solutions: drive.Solutions, ready: Mapping[int, Solution]) -> None:
+        """Put solutions that are known in the place of the path's."""
+        if not ready:
+            return
+        assert self.frozen is not None
+        self._known, self._mixed, p = True, self._mixed or self.frozen.mixed > 0, self._task.space.sd.size
+        for k, solution in ready.items():
+            self._history.confined(k, np.sort(solutions.coef[k].indices).astype(np.int64), solution.support)
+            _put(solutions, k, solution, p)
+        self._listener(StageVerified(1, len(ready), max(solution.gap for solution in ready.values())))
+
     @property
     def certificate(self) -> str:
         """What the gaps are of."""
         mixed = ", whose solution is then mixed with the first" if self._mixed else ""
-        return f"{self._problem.certificate}; gap of the last convex problem at each lambda{mixed}"
+        return f"{CONFINED if self._known else self._problem.certificate}; gap of the last convex problem at each lambda{mixed}"
 
     def history(self, count: int) -> NDArray[np.void]:
         """Records of the first ``count`` lambdas."""
@@ -307,8 +331,8 @@ def _cut(solutions: drive.Solutions, count: int, reason: str) -> None:
         solutions.ended = reason
 
 
-def _put(solutions: drive.Solutions, track: _Track, p: int) -> None:
-    solutions.coef[track.k] = track.last.row(p)
-    solutions.intercept[track.k] = track.last.intercept
-    solutions.gap[track.k] = track.last.gap
-    solutions.value[track.k] = track.last.value
+def _put(solutions: drive.Solutions, k: int, last: Solution, p: int) -> None:
+    solutions.coef[k] = last.row(p)
+    solutions.intercept[k] = last.intercept
+    solutions.gap[k] = last.gap
+    solutions.value[k] = last.value

@@ -26,6 +26,7 @@ Ints = NDArray[np.int64]
 _SPARSE_ADVANTAGE = 8
 _DENSE_ADVANTAGE = 1
 _GRAM_LIMIT = 6144
+_ROWS = 8192  # rows of the columns that are widened at once
 _PIECE = 128  # columns that are scaled at once: they stay in cache until they are multiplied
 
 
@@ -63,6 +64,9 @@ class Quadratic(Protocol):
 
     def gram(self, columns: Ints) -> NDArray[np.float32]:
         """Upper triangle (at least) of the Hessian of some columns in float32, Fortran-ordered, to be overwritten."""
+
+    def hessian(self, columns: Ints) -> Floats:
+        """Hessian of some columns in float64, from sums over all rows."""
 
     def restrict(self, work: Ints) -> Quadratic:
         """The problem on some of the columns, all other coefficients being 0; valid until the next is asked for."""
@@ -124,6 +128,9 @@ class GramForm:
 
     def gram(self, columns: Ints) -> NDArray[np.float32]:
         return np.asfortranarray(self._gram[np.ix_(columns, columns)], dtype=np.float32)
+
+    def hessian(self, columns: Ints) -> Floats:
+        return np.ascontiguousarray(self._gram[np.ix_(columns, columns)])
 
     def restrict(self, work: Ints) -> GramForm:
         return GramForm(np.ascontiguousarray(self._gram[np.ix_(work, work)]), self._g0[work], self._yy)
@@ -207,6 +214,16 @@ class DenseForm:
     def gram(self, columns: Ints) -> NDArray[np.float32]:
         scaled = self._scaled(columns)
         return np.asfortranarray(scaled.T @ scaled)
+
+    def hessian(self, columns: Ints) -> Floats:
+        total, root = np.zeros((columns.size, columns.size)), np.sqrt(self._w)
+        for start in range(0, self._y.size, _ROWS):
+            rows = slice(start, start + _ROWS)
+            scaled = np.empty((root[rows].size, columns.size), order="F")
+            held = (self._X[rows, columns], self._centre[columns], self._code, self._lift[columns])
+            descent.scale_dense(*held, root[rows], scaled)
+            total += scaled.T @ scaled
+        return total
 
     def restrict(self, work: Ints) -> DenseForm:
         if work.size == self._h.size:
@@ -340,6 +357,12 @@ class SparseForm:
         wide, narrow = np.zeros((size, size)), np.empty((size, size), dtype=np.float32)
         sparse.lower_square_csr(rows.data, rows.indices, indptr, self._w, self.centre[columns], wide, narrow)
         return narrow.T
+
+    def hessian(self, columns: Ints) -> Floats:
+        if self._gram is not None:
+            return np.ascontiguousarray(self._gram[np.ix_(columns, columns)])
+        X, centre = self.X[:, columns], self.centre[columns]
+        return np.asarray((X.T @ X.multiply(self._w[:, None])).toarray() - np.outer(centre, centre))
 
     def restrict(self, work: Ints) -> GramForm | SparseForm:
         X = self.X[:, work]
