@@ -1,4 +1,4 @@
-"""The command line: ``demo``, ``ingest``, ``inspect``, ``fit``, ``cv``, ``predict``, ``tls``.
+"""The command line: ``demo``, ``ingest``, ``inspect``, ``fit``, ``cv``, ``predict``, ``tls``, ``serve`` and what asks a service.
 
 Each command is a thin face of one public function. Results go to standard output (``--json`` for machines), everything
 else to standard error; bad input is one line and exit code 2. Read next: ``models.py``, ``data.py``.
@@ -16,9 +16,11 @@ from typing import Annotated, Any
 import typer
 
 from distlasso.cli.data import ingest, inspect
+from distlasso.cli.jobs import cancel, jobs, result, resume, submit, watch
 from distlasso.cli.models import cv, fit, predict
 from distlasso.cli.place import Scheduler, Workers, a_cluster
 from distlasso.cli.security import tls
+from distlasso.cli.service import serve, tokens
 from distlasso.cli.settings import defaults
 from distlasso.cli.show import Json
 from distlasso.errors import DistlassoError
@@ -67,8 +69,9 @@ def demo(
         print(json.dumps(summary))
 
 
-for command in (ingest, inspect, fit, cv, predict, tls):
+for command in (ingest, inspect, fit, cv, predict, tls, serve, submit, jobs, watch, cancel, resume, result):
     app.command()(command)
+app.add_typer(tokens, name="token")
 
 
 def _one_line(message: Any, category: Any, *_: Any, **__: Any) -> None:

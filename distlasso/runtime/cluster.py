@@ -130,6 +130,26 @@ class Cluster:
         """A client of the cluster, to look at it."""
         return self._connection.open()
 
+    @property
+    def address(self) -> str:
+        """Address of the scheduler."""
+        return str(self.client.scheduler.address)
+
+    def describe(self) -> dict[str, Any]:
+        """The workers as plain values: how many, their threads, their memory; and the dashboard's address.
+
+        Raises
+        ------
+        SchedulerError
+            If the scheduler is gone.
+        """
+        try:
+            workers = self.client.scheduler_info(n_workers=-1)["workers"].values()
+        except (OSError, CommClosedError, KeyError) as error:
+            raise SchedulerError(f"{GONE}: start it again") from error
+        threads, memory = (sum(worker[name] or 0 for worker in workers) for name in ("nthreads", "memory_limit"))
+        return {"workers": len(workers), "threads": threads, "memory_bytes": memory, "dashboard": self.dashboard_link}
+
     def start(self) -> None:
         """Start the embedded cluster, if it is wanted and not running."""
         self._connection.open()
