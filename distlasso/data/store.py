@@ -24,7 +24,9 @@ from zarr.codecs import BloscCodec, Crc32cCodec
 from distlasso.data.blocks import Block
 from distlasso.data.dataset import STORED_DTYPES, Dataset, as_block, check_rows, check_weights
 from distlasso.data.missing import Code, checked
+from distlasso.data.retry import ATTEMPTS, may_pass, patiently
 from distlasso.data.seal import broken_part
+from distlasso.data.seen import Seen
 from distlasso.data.statistics import ARRAYS, SCALARS, Statistics
 from distlasso.errors import DistlassoError, InputError, StoreError
 
@@ -83,7 +85,7 @@ def open_group(name: str) -> Any:
             raise StoreError(f"{name} is not finished: run the same ingest again to continue it")
         raise StoreError(f"no store at {name}: check the path, or write one with `distlasso ingest`")
     try:
-        return zarr.open_group(name, mode="r")
+        return patiently(lambda: zarr.open_group(name, mode="r"))
     except Exception as error:  # zarr raises many kinds of error here
         raise StoreError(f"{name} is not a zarr group that can be read: {_first_line(error)}") from error
 
@@ -153,10 +155,14 @@ def read_array(array: Any, selection: tuple[slice, ...], *, strict: bool) -> NDA
             if path.startswith("/") and not os.path.exists(path):
                 raise StoreError(f"chunk {path} is missing: ingest the data again")
     try:
-        return np.asarray(array[selection])
+        return patiently(lambda: np.asarray(array[selection]))
     except Exception as error:  # codecs and stores raise many kinds of error
-        culprit = _culprit(array, selection)
-        raise StoreError(f"chunk {culprit} cannot be read ({_first_line(error)}): ingest the data again") from error
+        culprit, cure = _culprit(array, selection), "ingest the data again"
+        if may_pass(error):
+            cure = f"it was tried {ATTEMPTS} times; repeat the fit when the storage answers"
+        elif any(isinstance(one, PermissionError) for one in (error, error.__cause__)):
+            cure = "allow this user to read it"
+        raise StoreError(f"chunk {culprit} cannot be read ({_first_line(error)}): {cure}") from error
 
 
 def _check_finished(name: str, own: dict[str, Any]) -> None:
@@ -206,7 +212,7 @@ def _dense(name: str, array: Any, strict: bool) -> dict[str, Any]:
     return {
         "shape": (n, p), "dtype": array.dtype, "encoding": "dense", "row_bounds": row_bounds,
         "col_bounds": col_bounds, "nnz": n * p, "nbytes": n * p * array.dtype.itemsize, "missing_value": code,
-        "reader": StoredDense(array, row_bounds, col_bounds, strict, code),
+        "reader": StoredDense(array, row_bounds, col_bounds, strict, code, Seen()),
     }  # fmt: skip
 
 
@@ -245,7 +251,7 @@ def _sparse(name: str, group: Any, grid: dict[str, Any], strict: bool) -> dict[s
     return {
         "shape": (n, p), "dtype": data.dtype, "encoding": kind, "row_bounds": row_bounds, "col_bounds": col_bounds,
         "nnz": int(data.shape[0]), "nbytes": nbytes,
-        "reader": StoredSparse(data, indices, indptr, kind, (n, p), row_bounds, col_bounds, strict),
+        "reader": StoredSparse(data, indices, indptr, kind, (n, p), row_bounds, col_bounds, strict, Seen()),
     }  # fmt: skip
 
 
@@ -259,12 +265,15 @@ class StoredDense:
     col_bounds: Ints
     strict: bool
     missing_value: Code | None
+    seen: Seen
 
     def read(self, i: int, j: int) -> Block:
         """Read and decode a tile."""
         rows = slice(int(self.row_bounds[i]), int(self.row_bounds[i + 1]))
         columns = slice(int(self.col_bounds[j]), int(self.col_bounds[j + 1]))
-        return as_block(read_array(self.array, (rows, columns), strict=self.strict), self.missing_value)
+        values = read_array(self.array, (rows, columns), strict=self.strict)
+        self.seen.check(i, j, (values,), lambda: _chunk_paths(self.array, (rows, columns))[0])
+        return as_block(values, self.missing_value)
 
 
 @final
@@ -280,6 +289,7 @@ class StoredSparse:
     row_bounds: Ints
     col_bounds: Ints
     strict: bool
+    seen: Seen
 
     def read(self, i: int, j: int) -> Block:
         """Read and decode a tile; a range across the compressed direction is cut out after reading."""
@@ -291,6 +301,7 @@ class StoredSparse:
         start, stop = int(self.indptr[majors[0]]), int(self.indptr[majors[1]])
         data = read_array(self.data, (slice(start, stop),), strict=self.strict)
         indices = read_array(self.indices, (slice(start, stop),), strict=self.strict)
+        self.seen.check(i, j, (data, indices), lambda: _chunk_paths(self.data, (slice(start, stop),))[0])
         width = self.shape[1] if self.kind == "csr" else self.shape[0]
         if indices.size and (int(indices.min()) < 0 or int(indices.max()) >= width):
             raise StoreError(f"{self.indices.store_path}: an index is outside [0, {width}): the store is damaged")

@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 import distlasso
 from distlasso.data.dataset import Dataset, InMemory
 from distlasso.data.ingest import ingest
-from distlasso.errors import ClusterWarning, DistlassoError, InputError, SchedulerError
+from distlasso.errors import ClusterWarning, DistlassoError, InputError, SchedulerError, StoreError
 from distlasso.events import (
     BlockQuarantined,
     Listener,
@@ -198,6 +198,7 @@ class Cluster:
         self._bytes = self._moved = 0
         self._fit = uuid.uuid4().hex[:8]
         self._store, self._identity = dataset.locator(), dataset.fingerprint or self._fit
+        self._read: dict[tuple[int, int], int] = {}  # checksums of tiles, whoever read them
         self._usual: dict[str, float] = {}  # seconds of the longest answer in the last round of a name
         self._attach()
         self._muster()
@@ -368,6 +369,7 @@ class Cluster:
             commands = turn.books.answered(news.number, now)
             if commands is None:
                 return
+            self._compare(result.read)
             self._bytes += result.nbytes
             self._moved += result.moved
             for level, position, partial in result.nodes:
@@ -386,6 +388,14 @@ class Cluster:
             turn.why = f"{type(result).__name__}: {result}".splitlines()[0]
             commands = turn.books.failed(news.number, now)
         self._carry_out(commands)
+
+    def _compare(self, read: dict[tuple[int, int], int]) -> None:
+        """Refuse what one worker read otherwise than another one had."""
+        for (i, j), checksum in read.items():
+            if self._read.setdefault((i, j), checksum) != checksum:
+                rows, columns = self._dataset.row_bounds[i : i + 2].tolist(), self._dataset.col_bounds[j : j + 2].tolist()
+                raise StoreError(f"rows {rows[0]} to {rows[1]}, columns {columns[0]} to {columns[1]} of {self._store} have changed "
+                                 "since the fit read them first: repeat the fit on data that stand still")  # fmt: skip
 
     def _doubt(self, worker: str) -> None:
         self._doubted.add(worker)

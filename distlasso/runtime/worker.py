@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 import distlasso
 from distlasso.data.blocks import Block
 from distlasso.data.dataset import Dataset, as_block
-from distlasso.data.store import limit_threads, open_dataset
+from distlasso.data.store import StoredDense, StoredSparse, limit_threads, open_dataset
+from distlasso.errors import StoreError
 from distlasso.queries import Ask
 from distlasso.runtime.blas import one_blas_thread
 from distlasso.runtime.cache import StrongColumns, TileCache
@@ -63,6 +64,7 @@ class Answer:
     nodes: list[tuple[int, int, list[list[object]]]]
     nbytes: int
     moved: int = 0  # before merging
+    read: dict[tuple[int, int], int] = field(default_factory=dict)  # checksums of tiles that were read from the store
     lacks_rows: bool = False
 
 
@@ -141,7 +143,7 @@ def answer_run(run: Run, chunks: Sequence[Any] = ()) -> Answer:
                 partial = answer_bundle(Part(data, bundle, rows, run.first_row), run.asks, own.strong)
             moved += carried(partial)
             tree.add(0, bundle.index, partial)
-    return Answer(tree.nodes(), data.visited[0], moved)
+    return Answer(tree.nodes(), data.visited[0], moved, data.read)
 
 
 def forget(fit: str, store: str | None) -> None:
@@ -152,9 +154,9 @@ def forget(fit: str, store: str | None) -> None:
     with state.lock:
         state.ended.append(fit)
         state.fits.pop(fit, None)
-        for place in [place for place in state.datasets if place[0] == store]:
+        for place in [place for place in state.datasets if place[0] == store or place[1] == fit]:
             del state.datasets[place]
-    state.tiles.drop(lambda key: isinstance(key, tuple) and key[0] == store)
+    state.tiles.drop(lambda key: isinstance(key, tuple) and (key[0] == store or key[1] == fit))
     give_back()
 
 
@@ -198,6 +200,7 @@ class _Cached:
     identity: str
     tiles: TileCache
     visited: list[int]
+    read: dict[tuple[int, int], int]
 
     @property
     def row_bounds(self) -> Ints:
@@ -212,8 +215,14 @@ class _Cached:
     def tile(self, i: int, j: int) -> Block:
         """Tile of row range i and column range j."""
         key: Hashable = (self.dataset.path, self.identity, i, j)
-        tile = self.tiles.get(key, lambda: self.dataset.tile(i, j))
+        tile = self.tiles.get(key, lambda: self._load(i, j))
         self.visited[0] += tile.nbytes
+        return tile
+
+    def _load(self, i: int, j: int) -> Block:
+        tile, reader = self.dataset.tile(i, j), self.dataset.reader
+        assert isinstance(reader, StoredDense | StoredSparse)
+        self.read[i, j] = reader.seen.of(i, j)
         return tile
 
 
@@ -225,6 +234,7 @@ class _Given:
     col_bounds: Ints
     chunks: dict[tuple[int, int], Any]
     visited: list[int]
+    read: dict[tuple[int, int], int]
 
     def tile(self, i: int, j: int) -> Block:
         """Tile of row range i and column range j."""
@@ -237,11 +247,14 @@ def _tiles(state: _Worker, run: Run, chunks: Sequence[Any]) -> _Cached | _Given:
     """The data of a run: chunks that came with it, or a store."""
     if run.grid is not None:
         places = [place for bundle in run.bundles for place in bundle.tiles()]
-        return _Given(*run.grid, dict(zip(places, chunks, strict=True)), [0])
+        return _Given(*run.grid, dict(zip(places, chunks, strict=True)), [0], {})
     place = (run.store, run.identity)
     if place not in state.datasets:
-        state.datasets[place] = open_dataset(run.store)
-    return _Cached(state.datasets[place], run.identity, state.tiles, [0])
+        opened = open_dataset(run.store)
+        if opened.fingerprint not in ("", run.identity):
+            raise StoreError(f"{run.store} was written anew since the fit began: repeat the fit on data that stand still")
+        state.datasets[place] = opened
+    return _Cached(state.datasets[place], run.identity, state.tiles, [0], {})
 
 
 def _state() -> _Worker:
