@@ -38,4 +38,4 @@ class Seen:
         for part in parts:
             total = zlib.crc32(np.ascontiguousarray(part).data, total)
         if self._sums.setdefault((i, j), total) != total:
-            raise StoreError(f"chunk {path()} has changed since it was first read: open the dataset again, and fit on data that stand still")
+            raise StoreError(f"chunk {path()} has changed since it was first read: fit on data that stand still")
