@@ -1,10 +1,12 @@
-"""Every error a user can meet, in one tree; the command line turns each into one line and exit code 2.
+"""Every error a user can meet, in one tree; the command line turns each into one line and exit code 2,
+a ``ResumableError`` into exit code 75.
 
     DistlassoError
     ├── InputError       bad data or options (also a ValueError)
     ├── StoreError       a store that is missing, unfinished, corrupt or of another format
     ├── ResourceError    memory, disk or time that does not suffice
-    └── SchedulerError   a Dask scheduler or worker that cannot be reached or used
+    ├── SchedulerError   a Dask scheduler or worker that cannot be reached or used
+    └── ResumableError   a fit that was stopped and can go on from its checkpoint
 
 A message says what was given, what was expected and what to do. Foreign exceptions are converted once,
 where they enter, with ``raise ... from``.
@@ -41,6 +43,10 @@ class ClusterWarning(UserWarning):
     """A cluster works, but is set up so that faults cost much, or bits may differ."""
 
 
+class ResumableError(DistlassoError):
+    """A fit that was stopped, by no fault of its own; the same fit with the same checkpoint goes on from there."""
+
+
 class CertificateWarning(UserWarning):
     """A solution is returned whose duality gap is above the tolerance."""
 
@@ -49,9 +55,13 @@ class InterpolationNote(UserWarning):
     """Coefficients between two lambdas of a path are interpolated, and nothing certifies them."""
 
 
-def warn(message: str) -> None:
-    """Warn about a solution, at the line of the user's code that asked for it."""
-    _say(message, CertificateWarning)
+class CheckpointWarning(UserWarning):
+    """A checkpoint of which not all can be used."""
+
+
+def warn(message: str, category: type[Warning] = CertificateWarning) -> None:
+    """Warn about a solution or a checkpoint, at the line of the user's code that asked for it."""
+    _say(message, category)
 
 
 def note(message: str) -> None:

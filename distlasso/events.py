@@ -182,6 +182,30 @@ class SchedulerFound(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class Resumed(Event):
+    """A checkpoint was found, and is continued."""
+
+    rounds: int
+    """Exchanges that are in it."""
+    again: int
+    """Questions in it whose answers were too large to keep, and are computed again."""
+    bytes: int
+    """Size of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class CheckpointWritten(Event):
+    """The last exchange is in the checkpoint: what follows it is all that a death would lose."""
+
+    round: int
+    """Exchanges that are in it."""
+    bytes: int
+    """Bytes that were written."""
+    seconds: float
+    """Wall time that it took."""
+
+
+@dataclass(frozen=True, slots=True)
 class FitFinished(Event):
     """The path is complete, or was stopped with a certified prefix."""
 

@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from distlasso.events import BatchVerified, Event, FitFinished, FitStarted, IngestProgress, PassFinished
+from distlasso.events import BatchVerified, Event, FitFinished, FitStarted, IngestProgress, PassFinished, Resumed
 
 _BAR = 24
 _REFRESH = 8  # a second; events only change the state, so that their number costs nothing
@@ -40,6 +40,8 @@ class State:
     bytes_read: int = 0
     pass_seconds: float = 0.0
     """Wall time of all passes."""
+    resumed: int = 0
+    """Rounds that a checkpoint had."""
 
 
 def advance(state: State, event: Event, now: float = 0.0) -> State:
@@ -57,6 +59,8 @@ def advance(state: State, event: Event, now: float = 0.0) -> State:
         case BatchVerified():
             counts = replace(state, accepted=event.n_accepted, gap=event.gap)
             return replace(counts, n_active=event.n_active, n_strong=event.n_strong)
+        case Resumed():
+            return replace(state, resumed=event.rounds)
         case FitFinished():
             return State(started=now)
     return state
@@ -74,7 +78,7 @@ def lines(state: State, now: float) -> str:
     plural = "" if state.passes == 1 else "es"
     passes = f"{state.passes:,} pass{plural}{speed}"
     if state.accepted == 0:
-        return f"{head}\n{passes}"
+        return f"{head}\n{passes}{f', on from round {state.resumed:,}' if state.resumed else ''}"
     return f"{head}\n{state.n_active:,} active of {state.n_strong:,} strong, gap {state.gap:.1e}, {passes}"
 
 

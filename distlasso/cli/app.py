@@ -1,7 +1,8 @@
 """The command line: ``demo``, ``ingest``, ``inspect``, ``fit``, ``cv``, ``predict``, ``tls``, ``serve`` and what asks a service.
 
 Each command is a thin face of one public function. Results go to standard output (``--json`` for machines), everything
-else to standard error; bad input is one line and exit code 2. Read next: ``models.py``, ``data.py``.
+else to standard error; bad input is one line and exit code 2, and so is what stops a fit that has a checkpoint, with exit
+code 75. Read next: ``models.py``, ``data.py``.
 """
 
 from __future__ import annotations
@@ -23,19 +24,23 @@ from distlasso.cli.security import tls
 from distlasso.cli.service import serve, tokens
 from distlasso.cli.settings import defaults
 from distlasso.cli.show import Json
-from distlasso.errors import DistlassoError
+from distlasso.cli.stopping import RESUMABLE
+from distlasso.errors import DistlassoError, ResumableError
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
 def main() -> None:
-    """Run the command line; every error that has a name becomes one line and exit code 2."""
+    """Run the command line; every error that has a name becomes one line and exit code 2, or 75 where it can go on."""
     warnings.showwarning = _one_line
     try:
         raise SystemExit(app(sys.argv[1:] or ["--help"], prog_name="distlasso", standalone_mode=False))
     except typer.TyperException as error:  # an unknown command or option, or a value of the wrong kind
         print(f"distlasso: {' '.join(error.format_message().split())}", file=sys.stderr)
         raise SystemExit(2) from None
+    except ResumableError as error:
+        print(f"distlasso: {error}", file=sys.stderr)
+        raise SystemExit(RESUMABLE) from None
     except DistlassoError as error:
         print(f"distlasso: {error}", file=sys.stderr)
         raise SystemExit(2) from None

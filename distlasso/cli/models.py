@@ -16,6 +16,7 @@ import typer
 import distlasso as dl
 from distlasso.cli.place import Overwrite, Runtime, Scheduler, Workers, a_runtime, check_output
 from distlasso.cli.show import Json, show, table_of_path, table_of_scores
+from distlasso.cli.stopping import CheckpointDir, Resume, check_checkpoint, stoppable
 from distlasso.errors import InputError, StoreError
 from distlasso.progress import Progress
 
@@ -57,17 +58,23 @@ def fit(
     runtime: Runtime = "dask",
     scheduler: Scheduler = None,
     workers: Workers = None,
+    checkpoint: CheckpointDir = None,
+    resume: Resume = False,
     overwrite: Overwrite = False,
     json_: Json = False,
 ) -> None:
     """Fit a regularisation path; every solution carries its duality gap."""
     check_output(out, overwrite=overwrite)
+    check_checkpoint(checkpoint, resume=resume)
     dataset, grid = dl.open_dataset(store), _numbers("--lambdas", lambdas)
-    with a_runtime(runtime, scheduler, workers) as place, Progress(enabled=not json_) as progress:
+    with (
+        stoppable(checkpoint), a_runtime(runtime, scheduler, workers) as place, Progress(enabled=not json_) as progress
+    ):  # fmt: skip
         path = dl.fit_path(
             dataset, loss=loss, solver=solver, l1_ratio=l1_ratio, lambdas=grid, n_lambdas=n_lambdas,
             lambda_min_ratio=lambda_min_ratio, standardize=standardize, fit_intercept=intercept, tol=tol,
-            max_active=max_active, time_limit=time_limit, memory=memory, runtime=place, on_event=progress,
+            max_active=max_active, time_limit=time_limit, memory=memory, runtime=place,
+            checkpoint=checkpoint, on_event=progress,
         )  # fmt: skip
     path.save(out, overwrite=overwrite)
     if json_:
@@ -100,19 +107,25 @@ def cv(
     runtime: Runtime = "dask",
     scheduler: Scheduler = None,
     workers: Workers = None,
+    checkpoint: CheckpointDir = None,
+    resume: Resume = False,
     overwrite: Overwrite = False,
     json_: Json = False,
 ) -> None:
     """Choose a model by cross-validation; all folds share every pass over the data."""
     check_output(out, overwrite=overwrite)
+    check_checkpoint(checkpoint, resume=resume)
     dataset, grid, ratios = dl.open_dataset(store), _numbers("--lambdas", lambdas), _numbers("--l1-ratio", l1_ratio)
     schedules = _schedules(schedule)
-    with a_runtime(runtime, scheduler, workers) as place, Progress(enabled=not json_) as progress:
+    with (
+        stoppable(checkpoint), a_runtime(runtime, scheduler, workers) as place, Progress(enabled=not json_) as progress
+    ):  # fmt: skip
         found = dl.cross_validate(
             dataset, folds=folds, rule=rule, score=score, schedule=schedules, l1_ratio=ratios, max_features=max_features,
             random_state=random_state, loss=loss, solver=solver, lambdas=grid, n_lambdas=n_lambdas,
             lambda_min_ratio=lambda_min_ratio, standardize=standardize, fit_intercept=intercept, tol=tol,
-            max_active=max_active, time_limit=time_limit, memory=memory, runtime=place, on_event=progress,
+            max_active=max_active, time_limit=time_limit, memory=memory, runtime=place,
+            checkpoint=checkpoint, on_event=progress,
         )  # fmt: skip
     found.save(out, overwrite=overwrite)
     if json_:

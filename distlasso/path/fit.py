@@ -23,7 +23,7 @@ from distlasso.losses import Loss
 from distlasso.path.again import Again
 from distlasso.path.course import Course, Fitted, grids, highest
 from distlasso.path.grid import Grid, warn_constant
-from distlasso.path.opened import Opened, as_dataset, opened, outputs_of, row_spaces, row_weights
+from distlasso.path.opened import Kept, Opened, as_dataset, opened, outputs_of, row_spaces, row_weights
 from distlasso.path.options import Options, parse
 from distlasso.path.outputs import Outputs, gather_outputs
 from distlasso.path.plan import at_once, turns
@@ -65,6 +65,7 @@ def fit_path(
     runtime: str | Runtime | None = None,
     client: Any = None,
     memory: str | int | None = None,
+    checkpoint: Any = None,
     on_event: Listener | None = None,
 ) -> Path:
     """Fit a regularisation path, each solution certified by its duality gap.
@@ -132,6 +133,10 @@ def fit_path(
     memory : str or int, optional
         Bytes that this process may hold beside the data, tiles that are being read not counted. A fit that is projected
         to need more works on blocks of the strong set, in more rounds, and is refused where these do not fit either.
+    checkpoint : path, optional
+        Folder where every answer of the runtime is kept, so that the same call after the death of this process goes on from
+        there, to the same bits, on whatever number of workers. It is small beside the data, is left behind when the fit has
+        ended, and is not to be shared with whom one does not trust: numbers in it are believed.
     on_event : callable, optional
         Receives every event of the fit.
 
@@ -142,9 +147,11 @@ def fit_path(
     Raises
     ------
     InputError
-        For data or options that cannot be used, with the culprit named.
+        For data or options that cannot be used, with the culprit named; a checkpoint of another fit is one.
     ResourceError
         If the projected memory is beyond ``memory`` in any form, or ``time_limit`` ends before the first lambda.
+    ResumableError
+        With ``checkpoint``: if the scheduler, the data or the disk of the checkpoint fails in mid-fit.
 
     Examples
     --------
@@ -164,7 +171,8 @@ def fit_path(
     dataset = as_dataset(data, y, sample_weight, offset)
     options = _for_outputs(options, outputs_of(dataset))
     with opened(dataset, options, lambda placed: row_spaces(placed, options.loss, intercept=options.fit_intercept),
-                fits=1 if options.multi_task else outputs_of(dataset)) as data_open:  # fmt: skip
+                fits=1 if options.multi_task else outputs_of(dataset),
+                kept=None if checkpoint is None else Kept(checkpoint, {"call": "fit_path"})) as data_open:  # fmt: skip
         path = _fit(data_open, started)
 
     def again(lam: float, near: Path) -> Path:

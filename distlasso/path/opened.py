@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from distlasso.coordinator.build import build
-from distlasso.coordinator.exchange import Exchange
+from distlasso.coordinator.checkpoint import opened_checkpoint
+from distlasso.coordinator.exchange import Answers, Exchange
 from distlasso.coordinator.form import Form
 from distlasso.coordinator.problem import Problem, Task
 from distlasso.coordinator.space import Space, centre
@@ -26,6 +27,7 @@ from distlasso.errors import InputError, ResourceError, warn
 from distlasso.events import FitFinished, FitStarted
 from distlasso.losses import Loss
 from distlasso.path.folds import Known
+from distlasso.path.identity import about, of_cut
 from distlasso.path.options import Options
 from distlasso.path.outputs import Outputs
 from distlasso.path.plan import Projection, project
@@ -134,26 +136,43 @@ class Opened:
             peak_bytes=peak_bytes(), loss=options.loss.name, l1_ratio=options.l1_ratio, standardize=options.standardize,
             tol=options.tol, solver=found.solver, complete=found.lambdas.size == asked, null_deviance=found.d0,
             imputation=exchange.imputation, stages=found.stages, history=found.history,
-            n_rows=int(np.count_nonzero(weight)), weight=total, fit_intercept=options.fit_intercept, **rest,
+            n_rows=int(np.count_nonzero(weight)), weight=total, fit_intercept=options.fit_intercept,
+            resumed=getattr(exchange.runtime, "resumed", 0), **rest,
         )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """Where answers are kept, and which options a fit has beyond those of a path."""
+
+    folder: Any
+    more: Mapping[str, Any]
 
 
 @contextmanager
 def opened(
-    dataset: Dataset, options: Options, make_rows: Callable[[Dataset], Sequence[RowSpace]], *, fits: int
-) -> Iterator[Opened]:
+    dataset: Dataset, options: Options, make_rows: Callable[[Dataset], Sequence[RowSpace]], *, fits: int,
+    kept: Kept | None = None,
+) -> Iterator[Opened]:  # fmt: skip
     """Place a dataset where it can be asked, and plan for some fits that go side by side.
 
-    ``make_rows`` makes the row spaces of the dataset as it was placed.
+    ``make_rows`` makes the row spaces of the dataset as it was placed; ``kept`` says where a checkpoint is.
 
     Raises
     ------
+    InputError
+        If the checkpoint is of another fit.
     ResourceError
         If the projected memory is beyond ``memory`` in any form.
+    StoreError
+        If the checkpoint cannot be used.
     """
     place = _runtime(options.runtime, options.client, apart=isinstance(dataset.reader, Chunks))
     # A trial step that overflows is refused by its value; the user need not hear of it.
-    with one_blas_thread(), np.errstate(over="ignore", invalid="ignore"):
+    with ExitStack() as stack, one_blas_thread(), np.errstate(over="ignore", invalid="ignore"):
+        checkpoint = None
+        if kept is not None:  # before anything is done that a refusal would make vain
+            checkpoint = stack.enter_context(opened_checkpoint(kept.folder, about(dataset, options, kept.more)))
         try:
             dataset = place.place(dataset)
             budget = None if options.multi_task or options.solver == "admm" else options.memory
@@ -168,7 +187,11 @@ def opened(
             rows = make_rows(dataset)
             place.open(dataset, plan, rows, options.listener)
             beside = projection.coordinator_bytes + place.tiles_at_once() * projection.tile_bytes
-            exchange = Exchange(place, options.loss, None, options.listener)
+            answers: Answers = place
+            if checkpoint is not None:
+                room = None if options.memory is None else options.memory // 4
+                answers = checkpoint.answers(place, of_cut(dataset, plan), options.listener, room)
+            exchange = Exchange(answers, options.loss, None, options.listener)
             yield Opened(dataset, options, rows, exchange, form, by_columns, beside)
         finally:
             place.close()

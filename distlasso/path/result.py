@@ -63,7 +63,9 @@ class Path:
         Decoded bytes of blocks visited; bytes of all requests and answers, counted as if every bundle of rows or columns
         were on a node of its own; peak resident memory of this process in bytes.
     seconds : float
-        Wall time.
+        Wall time of the process that ended the fit.
+    resumed : int
+        Rounds, of all, that a checkpoint answered; bytes are those of all processes that worked on it.
     loss, l1_ratio, standardize, tol, solver
         Options of the fit; ``solver`` says what was chosen and why.
     complete : bool
@@ -118,6 +120,7 @@ class Path:
     weight: float | None = None
     fit_intercept: bool | None = None
     again: Again = field(default_factory=Again, repr=False)
+    resumed: int = 0
 
     @property
     def outputs(self) -> tuple[sp.csr_array, ...]:
@@ -293,7 +296,7 @@ class Path:
         arrays |= {"coef_data": coef.data, "coef_indices": coef.indices, "coef_indptr": coef.indptr}
         if self.imputation is not None:
             arrays["fill"] = self.imputation.fill
-        values = {name: getattr(self, name) for name in (*_SCALARS, *_LATER)}
+        values = {name: getattr(self, name) for name in (*_SCALARS, *_LATER, "resumed")}
         values |= {"shape": list(coef.shape), "feature_names": self.feature_names}
         values["null_deviance"] = np.asarray(self.null_deviance).tolist()
         values["outputs"] = len(self.outputs) if isinstance(self.coef, tuple) else None
@@ -307,7 +310,7 @@ class Path:
             "active": self.n_active[-1].tolist(), "deviance_ratio": self.deviance_ratio[-1].tolist(),
             "largest_gap": float(self.gap.max()), "converged": bool(self.converged.all()), "complete": self.complete,
             "certificate": self.certificate,
-            "dropped": int(self.dropped.size), "passes": self.passes, "rounds": self.rounds,
+            "dropped": int(self.dropped.size), "passes": self.passes, "rounds": self.rounds, "resumed": self.resumed,
             "bytes_read": self.bytes_read, "bytes_moved": self.bytes_moved,
             "seconds": self.seconds, "peak_bytes": self.peak_bytes, "solver": self.solver,
         }  # fmt: skip
@@ -348,6 +351,7 @@ def restored(values: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> P
     imputation = None if code is None else Imputation(float("nan") if code == "NaN" else code, arrays["fill"])
     scalars: dict[str, Any] = {name: values[name] for name in _SCALARS}
     scalars |= {name: values.get(name) for name in _LATER}
+    scalars["resumed"] = values.get("resumed", 0)
     outputs = values.get("outputs")
     if outputs is not None:
         length = coef.shape[0] // outputs

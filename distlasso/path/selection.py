@@ -31,7 +31,8 @@ from distlasso.path.course import Course, Fitted, grids
 from distlasso.path.cross_validation import Candidate, CrossValidation
 from distlasso.path.folds import Folds, Partition, as_folds, repetitions
 from distlasso.path.grid import warn_constant
-from distlasso.path.opened import Opened, as_dataset, known_rows, opened, outputs_of, row_spaces, row_weights
+from distlasso.path.identity import of_folds, of_schedule
+from distlasso.path.opened import Kept, Opened, as_dataset, known_rows, opened, outputs_of, row_spaces, row_weights
 from distlasso.path.options import Options, parse, whole
 from distlasso.path.outputs import gather_outputs
 from distlasso.path.plan import at_once, turns
@@ -61,6 +62,7 @@ def cross_validate(
     sample_weight: Any = None,
     offset: Any = None,
     random_state: int = 0,
+    checkpoint: Any = None,
     **options: Any,
 ) -> CrossValidation:
     """Fit a path on all rows and on the training rows of every fold, and choose the model that predicts best.
@@ -95,6 +97,9 @@ def cross_validate(
         which stands beside the sum, as in scikit-learn's logistic regression; a fold's lambda is then larger.
     random_state : int
         Seed of the folds.
+    checkpoint : path, optional
+        As in ``fit_path``. What only chooses among the fits (``rule``, ``score``, ``max_features``, ``average``) may be
+        another when the call is repeated.
     **options
         As in ``fit_path``: ``loss``, ``lambdas``, ``tol``, ``solver``, ``client``, ... all but ``prior``.
 
@@ -135,8 +140,16 @@ def cross_validate(
         raise InputError(f"cross-validation is for one response, and y has {outputs_of(dataset)}: do them one by one")
     plan = replace(_plan(dataset, folds, chosen[0], int(random_state)), alike=average == "folds", same_c=fixed == "C")
     count = 1 + plan.size
-    with opened(dataset, chosen[0], plan.rows, fits=count * len(chosen)) as data_open:
+    kept = None if checkpoint is None else Kept(checkpoint, _about(chosen, schedules, plan))
+    with opened(dataset, chosen[0], plan.rows, fits=count * len(chosen), kept=kept) as data_open:
         return _Run(data_open, chosen, schedules, plan, wanted, started).choose(rule, cap)
+
+
+def _about(options: Sequence[Options], schedules: Sequence[Schedule | None], plan: _Plan) -> dict[str, Any]:
+    """What a checkpoint has to know of a cross-validation beyond the options of a path."""
+    return {"call": "cross_validate", "l1_ratio": [own.l1_ratio for own in options],
+            "schedule": [of_schedule(schedule) for schedule in schedules], "folds": of_folds(plan.partitions),
+            "fixed": "C" if plan.same_c else "lambda"}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

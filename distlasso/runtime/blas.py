@@ -36,6 +36,12 @@ def one_blas_thread() -> Iterator[None]:
                 limits.restore_original_limits()
 
 
+def blas_core() -> str:
+    """Cores that the BLAS libraries have chosen their kernels for."""
+    libraries = [library for library in _libraries().info() if library["user_api"] == "blas"]
+    return ", ".join(sorted({str(library.get("architecture", library["internal_api"])) for library in libraries}))
+
+
 @cache
 def _libraries() -> Any:
     return ThreadpoolController()
