@@ -65,8 +65,8 @@ class Metered:
     def place(self, dataset: Any) -> Any:
         return self.inner.place(dataset)
 
-    def open(self, dataset: Any, plan: Any, rows: Any, listener: Any) -> None:
-        self.inner.open(dataset, plan, rows, listener)
+    def open(self, dataset: Any, plan: Any, rows: Any, listener: Any) -> Any:
+        return self.inner.open(dataset, plan, rows, listener)
 
     def bytes_read(self) -> int:
         return self.inner.bytes_read()

@@ -10,6 +10,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from distlasso.dashboard import install_dashboard
     from distlasso.data.dataset import Dataset
     from distlasso.data.ingest import ingest
     from distlasso.data.store import open_dataset
@@ -102,6 +103,7 @@ _HOMES = {
     "debiased": "inference.debias",
     "fit_path": "path.fit",
     "ingest": "data.ingest",
+    "install_dashboard": "dashboard",
     "load": "path.load",
     "nested_cross_validate": "path.nested",
     "open_dataset": "data.store",
@@ -154,6 +156,7 @@ __all__ = [
     "debiased",
     "fit_path",
     "ingest",
+    "install_dashboard",
     "load",
     "nested_cross_validate",
     "open_dataset",

@@ -84,6 +84,8 @@ class PathGrown(Event):
     """The columns with the largest coefficients at the last of them, in standard deviations; at most 20, ascending."""
     coef: tuple[tuple[float, ...], ...]
     """Coefficients of these columns at each lambda, original scale, of the first response."""
+    before: tuple[tuple[float, ...], ...] = ()
+    """The same at the lambdas that were told before, so that a column that comes in late has a line from its beginning."""
     fit: int = 0
     """Which of the fits that go side by side: of a response or fold; in cross-validation 0 is that of all rows."""
 

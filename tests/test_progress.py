@@ -178,6 +178,8 @@ def test_events_carry_the_path_as_it_grows(outputs: int) -> None:
         for event in grown:
             rows = own.coef[first : first + len(event.lambdas)].toarray()
             np.testing.assert_array_equal(np.reshape(event.coef, (len(rows), -1)), rows[:, list(event.columns)])
+            earlier = own.coef[:first].toarray()[:, list(event.columns)]
+            np.testing.assert_array_equal(np.reshape(event.before, earlier.shape), earlier)
             size = np.abs(rows[-1]) * X.std(axis=0)
             assert len(event.columns) == min(20, np.count_nonzero(size))
             assert size[list(event.columns)].min(initial=np.inf) >= np.delete(size, event.columns).max()

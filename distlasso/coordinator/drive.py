@@ -145,13 +145,26 @@ def _accept(space: Space, solutions: Solutions, certified: Certified, count: int
 
 def _grown(space: Space, solutions: Solutions, lambdas: Floats, start: int) -> PathGrown:
     """What is new from the lambda of index ``start`` on."""
-    new, last = solutions.coef[start:], solutions.coef[-1][[0]]
-    order = np.argsort(-np.abs(last.data) * space.sd[last.indices], kind="stable")[:_SHOWN]
-    columns = np.sort(last.indices[order])
-    coef = [one[[0]][:, columns].toarray()[0].tolist() for one in new]
+    new, (indices, values) = solutions.coef[start:], _first_row(solutions.coef[-1])
+    order = np.argsort(-np.abs(values) * space.sd[indices], kind="stable")[:_SHOWN]
+    columns = np.sort(indices[order])
+    coef = [_among(columns, *_first_row(one)) for one in solutions.coef]
     gaps, counts = tuple(solutions.gap[start:]), tuple(n_active(one) for one in new)
     known = tuple(lambdas[start : start + len(new)].tolist())
-    return PathGrown(known, gaps, counts, tuple(columns.tolist()), tuple(map(tuple, coef)))
+    return PathGrown(known, gaps, counts, tuple(columns.tolist()), tuple(coef[start:]), before=tuple(coef[:start]))
+
+
+def _first_row(coef: sp.csr_array) -> tuple[Ints, Floats]:
+    """Columns of the first response, ascending, and their coefficients."""
+    own = slice(0, int(coef.indptr[1]))
+    return coef.indices[own], coef.data[own]
+
+
+def _among(wanted: Ints, columns: Ints, values: Floats) -> tuple[float, ...]:
+    """Values of some columns, zero where there is none; a tenth of the time that scipy takes."""
+    place = np.minimum(np.searchsorted(columns, wanted), max(columns.size - 1, 0))
+    found = np.where(columns[place] == wanted, values[place], 0.0) if columns.size else np.zeros(wanted.size)
+    return tuple(found.tolist())
 
 
 def n_active(coef: sp.csr_array) -> int:

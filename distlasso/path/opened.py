@@ -185,7 +185,7 @@ def opened(
             plan = plan_bundles(dataset.row_bounds, dataset.col_bounds, by_columns=by_columns, keep=projection.keep,
                                 answer=8 * dataset.shape[1] ** (2 if grams else 1))  # fmt: skip
             rows = make_rows(dataset)
-            place.open(dataset, plan, rows, options.listener)
+            options = replace(options, listener=place.open(dataset, plan, rows, options.listener))
             beside = projection.coordinator_bytes + place.tiles_at_once() * projection.tile_bytes
             answers: Answers = place
             if checkpoint is not None:

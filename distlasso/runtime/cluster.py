@@ -52,6 +52,7 @@ from distlasso.runtime.plan import MergeTree, Plan
 from distlasso.runtime.room import check_room
 from distlasso.runtime.settings import patience
 from distlasso.runtime.traffic import asked
+from distlasso.runtime.watch import Watch
 from distlasso.runtime.wire import Came, Checked, Left, Member, Present, Wire
 from distlasso.runtime.worker import Answer, Run, different, unfit
 
@@ -106,6 +107,7 @@ class Cluster:
         self._temporary: str | None = None
         self._user: int | None = None  # the thread whose fit this is
         self._wire: Wire | None = None
+        self._watch: Watch | None = None
         self._chunks: HeldChunks | None = None
         self._turn: _Turn | None = None
         self._rounds = itertools.count()
@@ -191,18 +193,24 @@ class Cluster:
         placed = replace(store, feature_names=dataset.feature_names)
         return placed.with_target(dataset.y if several else None, dataset.sample_weight, dataset.offset)
 
-    def open(self, dataset: Dataset, plan: Plan, rows: Sequence[RowSpace], listener: Listener = ignore) -> None:
-        """Prepare to answer requests about a dataset in a store; workers that cannot take part are refused by name."""
+    def open(self, dataset: Dataset, plan: Plan, rows: Sequence[RowSpace], listener: Listener = ignore) -> Listener:
+        """Prepare to answer requests about a dataset in a store; workers that cannot take part are refused by name.
+
+        Returns who is to hear of the fit: the listener and the scheduler's dashboard.
+        """
         self._patience = patience()
-        self._dataset, self._plan, self._rows, self._listener = dataset, plan, rows, listener
+        self._dataset, self._plan, self._rows = dataset, plan, rows
         self._bytes = self._moved = 0
         self._fit = uuid.uuid4().hex[:8]
+        self._watch = Watch(self._connection.client, self._fit, dataset.feature_names)
+        self._listener = self._watch.beside(listener)
         self._store, self._identity = dataset.locator(), dataset.fingerprint or self._fit
         self._read: dict[tuple[int, int], int] = {}  # checksums of tiles, whoever read them
         self._usual: dict[str, float] = {}  # seconds of the longest answer in the last round of a name
         self._attach()
         self._muster()
         check_room(dataset, plan, rows, {worker: self._present[worker] for worker in self._crew if worker in self._present})
+        return self._listener
 
     def run(self, asks: Sequence[Ask]) -> list[list[object]]:
         """Answer requests, each merged over all bundles, in one sweep."""
@@ -245,6 +253,9 @@ class Cluster:
         if self._user != threading.get_ident():
             return
         self._user = None
+        if self._watch is not None:
+            self._watch.close(alive=self._wire is not None and self._wire.alive)
+            self._watch = None
         if self._wire is not None:
             # A cluster of one's own may keep its tiles for the next fit; on one of others memory is theirs.
             self._wire.say_goodbye(self._fit, None if self._connection.embedded and self._stays else str(self._store))
@@ -372,6 +383,8 @@ class Cluster:
             self._compare(result.read)
             self._bytes += result.nbytes
             self._moved += result.moved
+            if self._watch is not None:
+                self._watch.count(result.worker, result.nbytes, result.seconds)
             for level, position, partial in result.nodes:
                 turn.tree.add(level, position, partial)
         elif isinstance(result, Answer):
@@ -449,6 +462,8 @@ class Cluster:
             for worker in self._crew:
                 self._turn.books.gone(worker, now, died=False)
         self._attach()
+        if self._watch is not None:
+            self._watch.move(client)
         if self._chunks is not None:
             self._chunks = self._chunks.again(client)
         self._listener(SchedulerFound(address, now - began))

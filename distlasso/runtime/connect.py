@@ -116,7 +116,7 @@ class Connection:
         try:
             self._cluster = distributed.LocalCluster(
                 n_workers=workers, threads_per_worker=1, processes=True, memory_limit=self._memory,
-                host="127.0.0.1", dashboard_address="127.0.0.1:0",
+                host="127.0.0.1", dashboard_address="127.0.0.1:0", scheduler_kwargs={"preload": ["distlasso.dashboard"]},
             )  # fmt: skip
             return distributed.Client(self._cluster)
         except (OSError, RuntimeError, TimeoutError) as error:

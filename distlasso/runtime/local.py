@@ -57,8 +57,11 @@ class Runtime(Protocol):
     def place(self, dataset: Dataset) -> Dataset:
         """Put a dataset where the runtime can read it."""
 
-    def open(self, dataset: Dataset, plan: Plan, rows: Sequence[RowSpace], listener: Listener = ignore) -> None:
-        """Prepare to answer requests about a dataset that was placed, and row spaces by their number; say what happens."""
+    def open(self, dataset: Dataset, plan: Plan, rows: Sequence[RowSpace], listener: Listener = ignore) -> Listener:
+        """Prepare to answer requests about a dataset that was placed, and row spaces by their number; say what happens.
+
+        Returns who is to hear of the fit from now on: the listener, and whoever else watches where the runtime is.
+        """
 
     def run(self, asks: Sequence[Ask]) -> list[list[object]]:
         """Answer requests, each merged over all bundles, in one sweep."""
@@ -218,11 +221,12 @@ class Local:
         """Everything is within reach of this process."""
         return dataset
 
-    def open(self, dataset: Dataset, plan: Plan, rows: Sequence[RowSpace], listener: Listener = ignore) -> None:
+    def open(self, dataset: Dataset, plan: Plan, rows: Sequence[RowSpace], listener: Listener = ignore) -> Listener:
         """Prepare to answer requests about a dataset; nothing happens here that would have to be said."""
         self._dataset, self._plan, self._rows = dataset, plan, rows
         self._bytes = self._moved = 0
         self._kept = StrongColumns() if plan.keep else None
+        return listener
 
     def run(self, asks: Sequence[Ask]) -> list[list[object]]:
         """Answer requests, each merged over all bundles, in one sweep."""

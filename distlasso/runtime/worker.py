@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import platform
 import threading
+import time
 from collections import OrderedDict, deque
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
@@ -66,6 +67,8 @@ class Answer:
     moved: int = 0  # before merging
     read: dict[tuple[int, int], int] = field(default_factory=dict)  # checksums of tiles that were read from the store
     lacks_rows: bool = False
+    worker: str = ""  # who answered
+    seconds: float = 0.0  # how long it took
 
 
 @dataclass(slots=True)
@@ -80,6 +83,7 @@ class _Fit:
 class _Worker:
     """What a worker process keeps."""
 
+    address: str
     limit: int | None  # bytes of the process
     tiles: TileCache
     fits: OrderedDict[str, _Fit] = field(default_factory=OrderedDict)
@@ -121,7 +125,7 @@ _STATE: list[_Worker] = []
 
 def answer_run(run: Run, chunks: Sequence[Any] = ()) -> Answer:
     """Answer a run of bundles; this is what a task on a worker does."""
-    state = _state()
+    state, started = _state(), time.perf_counter()
     own = state.fit(run.fit)
     key = (run.bundles[0].index, run.bundles[-1].index)
     rows = run.rows if run.rows is not None else own.rows.get(key)
@@ -143,7 +147,8 @@ def answer_run(run: Run, chunks: Sequence[Any] = ()) -> Answer:
                 partial = answer_bundle(Part(data, bundle, rows, run.first_row), run.asks, own.strong)
             moved += carried(partial)
             tree.add(0, bundle.index, partial)
-    return Answer(tree.nodes(), data.visited[0], moved, data.read)
+    seconds = time.perf_counter() - started
+    return Answer(tree.nodes(), data.visited[0], moved, data.read, worker=state.address, seconds=seconds)
 
 
 def forget(fit: str, store: str | None) -> None:
@@ -259,12 +264,13 @@ def _tiles(state: _Worker, run: Run, chunks: Sequence[Any]) -> _Cached | _Given:
 
 def _state() -> _Worker:
     if not _STATE:
-        limit, threads = None, 1
+        limit, threads, address = None, 1, ""
         try:
             worker = distributed.get_worker()
+            address = worker.address
             limit, threads = worker.memory_manager.memory_limit, worker.state.nthreads
         except ValueError:
             pass
         limit_threads(threads)
-        _STATE.append(_Worker(limit or None, TileCache(int(CACHE_SHARE * (limit or _UNLIMITED)))))
+        _STATE.append(_Worker(address, limit or None, TileCache(int(CACHE_SHARE * (limit or _UNLIMITED)))))
     return _STATE[0]
