@@ -17,7 +17,7 @@ LAYERS = [
     ["cli"],
     ["demo"],
     ["service"],
-    ["estimators", "progress", "tls"],
+    ["estimators", "progress", "tls", "warmup"],
     ["inference"],
     ["path"],
     ["plots"],

@@ -1,4 +1,4 @@
-"""The command line: ``demo``, ``ingest``, ``inspect``, ``fit``, ``cv``, ``predict``, ``tls``, ``serve`` and what asks a service.
+"""The command line: ``demo``, ``ingest``, ``inspect``, ``fit``, ``cv``, ``predict``, ``tls``, ``warmup``, ``serve`` and what asks a service.
 
 Each command is a thin face of one public function. Results go to standard output (``--json`` for machines), everything
 else to standard error; bad input is one line and exit code 2, and so is what stops a fit that has a checkpoint, with exit
@@ -25,6 +25,7 @@ from distlasso.cli.service import serve, tokens
 from distlasso.cli.settings import defaults
 from distlasso.cli.show import Json
 from distlasso.cli.stopping import RESUMABLE
+from distlasso.cli.warm import warmup
 from distlasso.errors import DistlassoError, ResumableError
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -74,7 +75,7 @@ def demo(
         print(json.dumps(summary))
 
 
-for command in (ingest, inspect, fit, cv, predict, tls, serve, submit, jobs, watch, cancel, resume, result):
+for command in (ingest, inspect, fit, cv, predict, tls, warmup, serve, submit, jobs, watch, cancel, resume, result):
     app.command()(command)
 app.add_typer(tokens, name="token")
 

@@ -1,7 +1,9 @@
 """What a pass does with a dense tile: widen it into float64 scratch that stays in cache, and take its moments.
 
 The products themselves are BLAS on that scratch: a tile is never stored, sent or kept in a wider type, and its missing
-values get what stands in for them here and nowhere else. Read next: ``data/blocks.py``, which cuts the tiles.
+values get what stands in for them here and nowhere else. Kernels are given whole tiles and where a piece begins, not the
+piece: how a view lies in memory depends on its shape, and each way would be compiled on its own.
+Read next: ``data/blocks.py``, which cuts the tiles.
 """
 
 from __future__ import annotations
@@ -19,45 +21,45 @@ Ints = NDArray[np.int64]
 
 
 @kernel
-def widen(X: NDArray[np.generic], shift: Floats, code: Any, lift: Floats, out: Floats) -> None:
-    """out_ij = x_ij - shift_j, or lift_j where x_ij is missing, row by row."""
-    for i in range(X.shape[0]):
-        for j in range(X.shape[1]):
-            out[i, j] = centred(X[i, j], shift[j], code, lift[j])
+def widen(X: NDArray[np.generic], row: int, column: int, shift: Floats, code: Any, lift: Floats, out: Floats) -> None:
+    """out_ij = x_ij - shift_j, or lift_j where x_ij is missing, row by row; i and j count from ``row`` and ``column``."""
+    for i in range(out.shape[0]):
+        for j in range(out.shape[1]):
+            out[i, j] = centred(X[row + i, column + j], shift[j], code, lift[j])
 
 
 @kernel
-def widen_turned(X: NDArray[np.generic], shift: Floats, code: Any, lift: Floats, out: Floats) -> None:
+def widen_turned(X: NDArray[np.generic], row: int, column: int, shift: Floats, code: Any, lift: Floats, out: Floats) -> None:
     """out_ji = x_ij - shift_j, column by column."""
-    for j in range(X.shape[1]):
-        for i in range(X.shape[0]):
-            out[j, i] = centred(X[i, j], shift[j], code, lift[j])
+    for j in range(out.shape[0]):
+        for i in range(out.shape[1]):
+            out[j, i] = centred(X[row + i, column + j], shift[j], code, lift[j])
 
 
 @kernel
 def widen_scaled(
-    X: NDArray[np.generic], shift: Floats, code: Any, lift: Floats, scale: Floats, out: NDArray[np.floating[Any]]
+    X: NDArray[np.generic], row: int, shift: Floats, code: Any, lift: Floats, scale: Floats, out: NDArray[np.floating[Any]]
 ) -> None:
     """out_ij = scale_i (x_ij - shift_j), or scale_i lift_j where x_ij is missing, row by row."""
-    for i in range(X.shape[0]):
-        for j in range(X.shape[1]):
-            out[i, j] = scale[i] * centred(X[i, j], shift[j], code, lift[j])
+    for i in range(out.shape[0]):
+        for j in range(out.shape[1]):
+            out[i, j] = scale[i] * centred(X[row + i, j], shift[j], code, lift[j])
 
 
 @kernel
 def widen_columns(
-    X: NDArray[np.generic], columns: Ints, shift: Floats, code: Any, lift: Floats, out: Floats
+    X: NDArray[np.generic], row: int, columns: Ints, shift: Floats, code: Any, lift: Floats, out: Floats
 ) -> None:
     """out_ik = x_i,columns[k] - shift_k, or lift_k where it is missing."""
-    for i in range(X.shape[0]):
+    for i in range(out.shape[0]):
         for k in range(columns.size):
-            out[i, k] = centred(X[i, columns[k]], shift[k], code, lift[k])
+            out[i, k] = centred(X[row + i, columns[k]], shift[k], code, lift[k])
 
 
 @kernel
-def gather_columns(X: NDArray[np.generic], columns: Ints, out: NDArray[np.generic]) -> None:
-    """out_ki = x_i,columns[k] as stored, missing or not; ``out`` is the transpose of what is wanted."""
-    for i in range(X.shape[0]):
+def gather_columns(X: NDArray[np.generic], start: int, stop: int, columns: Ints, out: NDArray[np.generic]) -> None:
+    """out_ki = x_i,columns[k] as stored, missing or not, for some rows; ``out`` is the transpose of what is wanted."""
+    for i in range(start, stop):
         for k in range(columns.size):
             out[k, i] = X[i, columns[k]]
 

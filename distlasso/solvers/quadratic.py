@@ -246,7 +246,7 @@ class DenseForm:
 
     def _eta(self, b: Floats) -> Floats:
         eta = np.zeros_like(self._y)
-        descent.combine_dense(self._X, self._centre, self._code, self._lift, b, eta)
+        descent.combine_dense(self._X, self._centre, self._code, self._lift, np.ascontiguousarray(b), eta)
         return eta
 
     def _correlate(self, d: Floats) -> Floats:
@@ -383,7 +383,7 @@ class SparseForm:
 
     def _eta(self, b: Floats) -> Floats:
         eta = np.zeros_like(self._y)
-        descent.combine_sparse(*self._parts, b, eta)
+        descent.combine_sparse(*self._parts, np.ascontiguousarray(b), eta)
         return eta - float(self.centre @ b)
 
     def _correlate(self, d: Floats) -> Floats:
