@@ -1,4 +1,4 @@
-"""The command line: ``demo``, ``ingest``, ``inspect``, ``fit``, ``cv``, ``predict``, ``tls``, ``warmup``, ``serve``, what asks a service.
+"""The command line: ``demo``, ``ingest``, ``inspect``, ``fit``, ``cv``, ``predict``, ``tls``, ``warmup``, and those of a service.
 
 Each command is a thin face of one public function. Results go to standard output (``--json`` for machines), everything
 else to standard error; bad input is one line and exit code 2, and so is what stops a fit that has a checkpoint, with exit
