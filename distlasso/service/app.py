@@ -16,7 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 import distlasso
 from distlasso.service import problems
 from distlasso.service.context import Service
-from distlasso.service.routers import cluster, datasets, events, health, jobs, models
+from distlasso.service.routers import cluster, datasets, events, health, jobs, models, page
 
 _HEADERS = [(b"x-content-type-options", b"nosniff"), (b"referrer-policy", b"no-referrer"), (b"x-frame-options", b"DENY")]
 
@@ -35,7 +35,9 @@ def build(service: Service) -> FastAPI:
         docs_url=None, redoc_url=None, redirect_slashes=False,
     )  # fmt: skip
     app.state.service = service
-    for router in (health.open_router, health.router, jobs.router, events.router, datasets.router, models.router, cluster.router):
+    for router in (
+        health.open_router, health.router, jobs.router, events.router, datasets.router, models.router, cluster.router, page.router,
+    ):  # fmt: skip
         app.include_router(router)
     problems.install(app)
     app.add_middleware(Counted, service=service)

@@ -14,7 +14,7 @@ from distlasso.events import BatchVerified, Event, FitFinished, FitStarted, Inge
 
 Progress = Mapping[str, Any]
 
-_FIGURES = (FitStarted, BatchVerified, FitFinished, IngestProgress)
+_FIGURES = (FitStarted, BatchVerified, IngestProgress)
 
 
 def kind_of(event: Event) -> str:
@@ -33,6 +33,8 @@ def advance(progress: Progress, event: Event) -> Progress:
     """The figures after an event."""
     if isinstance(event, _FIGURES):
         return {**progress, **(data_of(event) or {})}
+    if isinstance(event, FitFinished):
+        return {**progress, "passes": event.passes, "rounds": event.rounds, "seconds": event.seconds, "reason": event.reason}
     if isinstance(event, PassFinished):
         seconds = (progress.get("pass_seconds", 0.0) if event.number > 1 else 0.0) + event.seconds
         return {**progress, "passes": event.number, "bytes_read": event.bytes_read, "pass_seconds": seconds}

@@ -23,7 +23,7 @@ from distlasso.service.roots import Roots
 from distlasso.service.tokens import SCOPES
 
 # What anyone may read: that the service lives, what it understands, and a page without data.
-OPEN = {"/healthz", "/readyz", "/openapi.json"}
+OPEN = {"/healthz", "/readyz", "/openapi.json", "/", "/page/{name}"}
 
 
 def raw(transport: InProcess, token: str | None = None) -> httpx.Client:
@@ -54,7 +54,7 @@ def test_every_endpoint_asks_for_a_token_but_those_that_show_nothing(here: Here,
             assert answer.headers["content-type"] == "application/problem+json"
             assert answer.headers["www-authenticate"] == "Bearer"
     assert len(seen) > 15
-    assert {route.path for route in every_route(here)} - {"/openapi.json"} == {path for _, path in routes(here)}
+    assert {route.path for route in every_route(here)} - {"/", "/page/{name}"} == {path for _, path in routes(here)}
 
 
 def every_route(here: Here) -> list[APIRoute]:
