@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from typing import Any, final
 
 import distlasso as dl
-from distlasso.errors import DistlassoError, SchedulerError
+from distlasso.errors import DistlassoError, ResumableError, SchedulerError
 from distlasso.events import Event, PassFinished
 from distlasso.service.files import Files, locked
 from distlasso.service.jobs import Beat, Failed, Fence, Lost, Stop, Succeeded
@@ -139,7 +139,7 @@ def _run(work: Work, record: JobRecord, scheduler: str, reporter: Reporter) -> N
             placed = Work(work.store, work.files, work.roots, runtime, work.listener)
             result, publication = placed.do(record.id, record.output, parse_job(record.spec))
         reporter.end(Succeeded(attempt, result), publication)
-    except SchedulerError as error:  # it may come back, and the checkpoint waits for it
+    except (ResumableError, SchedulerError) as error:  # it may come back, and the checkpoint waits for it
         reporter.end(Lost(attempt, time.time(), str(error)))
     except DistlassoError as error:
         reporter.end(Failed(attempt, str(error)))

@@ -5,7 +5,6 @@ Read next: ``spec.py`` (what a job says), ``runner.py`` (the process it runs in)
 
 from __future__ import annotations
 
-import inspect
 import os
 import shutil
 from dataclasses import dataclass
@@ -118,15 +117,9 @@ class Work:
         staged = self.files.job(job) / "model"
         if final_name.exists():  # an earlier attempt was killed between giving the name and recording it
             return dl.load(final_name).summary(), final_name
-        given: dict[str, Any] = {"checkpoint": self.files.checkpoint(job)}
-        if "checkpoint" not in inspect.signature(dl.fit_path).parameters:
-            given = {}
-        dataset = self.dataset(spec.dataset)
-        fitted: dl.Path | dl.CrossValidation
-        if isinstance(spec, FitJob):
-            fitted = dl.fit_path(dataset, **arguments(spec), **given, runtime=self.runtime, on_event=self.listener)
-        else:
-            fitted = dl.cross_validate(dataset, **arguments(spec), **given, runtime=self.runtime, on_event=self.listener)
+        fit: Any = dl.fit_path if isinstance(spec, FitJob) else dl.cross_validate
+        fitted = fit(self.dataset(spec.dataset), **arguments(spec), checkpoint=self.files.checkpoint(job), runtime=self.runtime,
+                     on_event=self.listener)  # fmt: skip
         fitted.save(staged, overwrite=True)
         return fitted.summary(), staged
 
