@@ -1,0 +1,154 @@
+"""One sbatch on a real SLURM: a fit on several nodes, and after walltime, preemption or lost workers the bits of one left alone."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import pytest
+
+import distlasso as dl
+from tests.deploy.slurm import Slurm, missing
+
+SCRIPT = Path(__file__).parents[2] / "deploy" / "slurm" / "fit.sbatch"
+# Some hundred rounds on the workers, so that there is something to interrupt.
+OPTIONS: dict[str, Any] = {"loss": "logistic", "solver": "fista", "n_lambdas": 15, "lambda_min_ratio": 1e-2, "tol": 1e-7}
+
+pytestmark = [
+    pytest.mark.skipif(bool(missing()), reason=f"no SLURM here: {', '.join(missing())} not found (Debian: slurm-wlm, munge)"),
+    pytest.mark.skipif(os.geteuid() != 0, reason="slurmd starts jobs as their users, which takes root"),
+    pytest.mark.xdist_group("slurm"),
+]
+
+
+@pytest.fixture(scope="module")
+def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Slurm]:
+    running = Slurm(tmp_path_factory.mktemp("slurm"))
+    yield running
+    running.stop()
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    rng = np.random.default_rng(4)
+    X = rng.standard_normal((1200, 400)).astype(np.float32)
+    y = X[:, :30] @ rng.standard_normal(30) + rng.standard_normal(1200)
+    place = tmp_path_factory.mktemp("data") / "d.zarr"
+    dl.ingest((X, (y > 0).astype(float)), place, chunks=(100, 400))
+    return place
+
+
+@pytest.fixture(scope="module")
+def undisturbed(store: Path) -> dl.Path:
+    return dl.fit_path(dl.open_dataset(store), **OPTIONS)
+
+
+class Job:
+    """A fit that was submitted as the README says, on two nodes."""
+
+    def __init__(self, slurm: Slurm, folder: Path, store: Path, *options: str) -> None:
+        self.slurm, self.model, self.run, self.log = slurm, folder / "model", folder / "run", folder / "job.out"
+        self.journal = self.run / "checkpoint" / "answers.journal"
+        resources = ["--ntasks-per-node=1", "--cpus-per-task=1", "--mem=2000", f"--output={self.log}"]
+        fit = [word for name, value in OPTIONS.items() for word in (f"--{name.replace('_', '-')}", str(value))]
+        self.number = slurm(
+            "sbatch", "--parsable", *resources, *options, str(SCRIPT), str(store), "--out", str(self.model), *fit,
+            DISTLASSO_RUN=str(self.run), DISTLASSO_INTERFACE="lo", PATH=f"{Path(sys.executable).parent}:{slurm.environment['PATH']}",
+        ).strip()  # fmt: skip
+
+    def wait_for_progress(self) -> None:
+        """Until it runs and has something in its checkpoint to go on from."""
+        self.slurm.wait_until(
+            lambda: self.state == "RUNNING" and self.journal.exists() and self.journal.stat().st_size > 0, "a checkpoint", 120
+        )
+
+    def end(self, seconds: float = 120) -> dict[str, str]:
+        over = ("COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL", "PREEMPTED")
+        self.slurm.wait_until(lambda: self.state in over, f"the end of the job; its log:\n{self.text}", seconds)
+        return self.slurm.job(self.number)
+
+    @property
+    def state(self) -> str:
+        return self.slurm.job(self.number)["JobState"]
+
+    @property
+    def text(self) -> str:
+        return self.log.read_text() if self.log.exists() else ""
+
+    def workers(self) -> list[psutil.Process]:
+        """The processes that do the work; each is the child of a nanny, which would start it again."""
+        nannies = [p for p in psutil.process_iter(["cmdline"]) if {"worker", str(self.run / "scheduler.json")} <= set(p.info["cmdline"])]
+        return [child for nanny in nannies for child in nanny.children(recursive=True) if "spawn_main" in " ".join(child.cmdline())]
+
+
+def same_bits(model: Path, expected: dl.Path) -> None:
+    found = dl.load(model)
+    assert isinstance(found, dl.Path)
+    np.testing.assert_array_equal(found.lambdas, expected.lambdas)
+    assert (found.coef != expected.coef).nnz == 0
+    np.testing.assert_array_equal(found.intercept, expected.intercept)
+    np.testing.assert_array_equal(found.gap, expected.gap)
+
+
+def test_one_sbatch_fits_on_two_nodes_and_a_killed_worker_changes_nothing(
+    slurm: Slurm, tmp_path: Path, store: Path, undisturbed: dl.Path
+) -> None:  # fmt: skip
+    job = Job(slurm, tmp_path, store)
+    job.wait_for_progress()
+    keys = [job.run / "tls" / f"{role}.key" for role in ("scheduler", "worker", "client")]
+    assert job.run.stat().st_mode & 0o777 == 0o700 and all(key.stat().st_mode & 0o777 == 0o600 for key in keys)
+    assert not (job.run / "tls" / "ca.key").exists()
+    assert len(job.workers()) == 2
+    job.workers()[0].kill()
+    assert job.end()["JobState"] == "COMPLETED", job.text
+    same_bits(job.model, undisturbed)
+    assert not (job.run / "tls").exists() and not (job.run / "scheduler.json").exists()
+    assert all("tls://127.0.0.1" in (job.run / f"worker-{k}.log").read_text() for k in range(2))
+
+
+def test_walltime_becomes_a_checkpoint_and_the_job_queues_again_by_itself(
+    slurm: Slurm, tmp_path: Path, store: Path, undisturbed: dl.Path
+) -> None:  # fmt: skip
+    """Frozen workers keep the fit from ending before SLURM's warning, as a hung file system would."""
+    job = Job(slurm, tmp_path, store, "--time=1", "--signal=B:USR1@55")
+    job.wait_for_progress()
+    for worker in job.workers():
+        worker.suspend()
+    ended = job.end(240)
+    assert ended["JobState"] == "COMPLETED" and int(ended["Restarts"]) > 0, job.text
+    assert "walltime ends" in job.text and "stopped by SIGUSR1" in job.text
+    same_bits(job.model, undisturbed)
+
+
+def test_a_preempted_job_queues_again_and_goes_on_after_the_urgent_one(
+    slurm: Slurm, tmp_path: Path, store: Path, undisturbed: dl.Path
+) -> None:  # fmt: skip
+    job = Job(slurm, tmp_path, store)
+    job.wait_for_progress()
+    urgent = slurm("sbatch", "--parsable", "--partition=urgent", "--exclusive", "--nodes=2", "--output=/dev/null", "--wrap=sleep 1")
+    ended = job.end(240)
+    assert ended["JobState"] == "COMPLETED" and ended["Restarts"] == "1", job.text
+    assert slurm.job(urgent.strip())["JobState"] == "COMPLETED"
+    same_bits(job.model, undisturbed)
+
+
+def test_a_cancelled_job_does_not_come_back(slurm: Slurm, tmp_path: Path, store: Path) -> None:
+    job = Job(slurm, tmp_path, store)
+    job.wait_for_progress()
+    workers = job.workers()
+    slurm("scancel", job.number)
+    assert job.end()["JobState"] == "CANCELLED" and not job.model.exists()
+    slurm.wait_until(lambda: not any(worker.is_running() for worker in workers), "the end of its processes", 30)
+    assert "while the job is COMPLETING" in job.text and job.journal.stat().st_size > 0
+
+
+def test_a_mistake_in_the_command_fails_at_once_and_is_not_repeated(slurm: Slurm, tmp_path: Path) -> None:
+    job = Job(slurm, tmp_path, tmp_path / "none.zarr")
+    ended = job.end()
+    assert ended["JobState"] == "FAILED" and ended["ExitCode"] == "2:0" and ended["Restarts"] == "0"
+    assert "none.zarr" in job.text
