@@ -58,7 +58,7 @@ class Job:
         fit = [word for name, value in OPTIONS.items() for word in (f"--{name.replace('_', '-')}", str(value))]
         self.number = slurm(
             "sbatch", "--parsable", *resources, *options, str(SCRIPT), str(store), "--out", str(self.model), *fit,
-            DISTLASSO_RUN=str(self.run), DISTLASSO_INTERFACE="lo", PATH=f"{Path(sys.executable).parent}:{slurm.environment['PATH']}",
+            FIT_RUN=str(self.run), FIT_INTERFACE="lo", PATH=f"{Path(sys.executable).parent}:{slurm.environment['PATH']}",
         ).strip()  # fmt: skip
 
     def wait_for_progress(self) -> None:
@@ -82,7 +82,8 @@ class Job:
 
     def workers(self) -> list[psutil.Process]:
         """The processes that do the work; each is the child of a nanny, which would start it again."""
-        nannies = [p for p in psutil.process_iter(["cmdline"]) if {"worker", str(self.run / "scheduler.json")} <= set(p.info["cmdline"])]
+        words = {"worker", str(self.run / "scheduler.json")}
+        nannies = [p for p in psutil.process_iter(["cmdline"]) if words <= set(p.info["cmdline"] or ())]
         return [child for nanny in nannies for child in nanny.children(recursive=True) if "spawn_main" in " ".join(child.cmdline())]
 
 
