@@ -433,3 +433,15 @@ def test_resume_begins_afresh_in_an_empty_folder_and_needs_one(store: Path, tmp_
     bare = subprocess.run(line, capture_output=True, text=True, check=False)
     assert bare.returncode == 2
     assert bare.stderr == "distlasso: --resume needs the checkpoint to go on with: add --checkpoint DIR\n"
+
+
+def test_a_signal_after_the_fit_does_not_lose_the_model(tmp_path: Path) -> None:
+    """What comes while the model is written, or the process ends, asks for nothing any more."""
+    script = (
+        "import os, signal; from distlasso.cli.stopping import stoppable\n"
+        "with stoppable('checkpoint'): pass\n"
+        "for number in (signal.SIGTERM, signal.SIGUSR1): os.kill(os.getpid(), number)\n"
+        "print('written')"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0 and done.stdout == "written\n", done.stderr

@@ -15,7 +15,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -61,14 +61,17 @@ def stoppable(checkpoint: str | None) -> Iterator[None]:
     os.set_blocking(writer, False)
     watcher = threading.Thread(target=_watch, args=(reader, checkpoint), daemon=True)
     watcher.start()
-    before = {number: signal.signal(number, lambda number, frame: _stop(checkpoint, number, frame)) for number in numbers}
+    after: dict[int, Any] = {
+        number: signal.signal(number, lambda number, frame: _stop(checkpoint, number, frame)) for number in numbers
+    }
     told = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
     try:
         yield
+        after = dict.fromkeys(numbers, signal.SIG_IGN)  # what is left is to write the model: stopping would only lose it
     finally:
         signal.set_wakeup_fd(told)
         os.close(writer)
-        for number, handler in before.items():
+        for number, handler in after.items():
             signal.signal(number, handler)
 
 

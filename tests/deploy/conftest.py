@@ -9,12 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from containers import ROOT, UID, read_container_file
 
 import distlasso as dl
 from distlasso.tls import make_certificates
-from tests.deploy.containers import ROOT, read_container_file
-
-UID = 1000  # of nobody in particular, only not root
 
 
 @pytest.fixture(scope="session")

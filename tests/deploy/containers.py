@@ -21,6 +21,7 @@ from pathlib import Path
 import psutil
 
 ROOT = Path(__file__).parents[2]
+UID = 1000  # whose data and keys the tests make; of nobody in particular, only not root
 NEEDED = ("unshare", "nsenter", "setpriv", "ip", "mount")
 SYSTEM = ("bin", "lib", "lib64", "sbin")  # links into usr
 

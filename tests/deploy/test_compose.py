@@ -13,10 +13,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from containers import ROOT, UID, Container, Mount, Network, missing, read_container_file
 
 import distlasso as dl
-from tests.deploy.conftest import UID
-from tests.deploy.containers import ROOT, Container, Mount, Network, missing, read_container_file
 
 FOLDER = ROOT / "deploy" / "compose"
 COMPOSE = shutil.which("docker-compose", path=f"{Path(sys.executable).parent}")

@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from containers import ROOT, Container, Mount, Network, missing, read_container_file
 
 import distlasso as dl
-from tests.deploy.containers import ROOT, Container, Mount, Network, missing, read_container_file
 
 yaml = pytest.importorskip("yaml", reason="manifests are read by PyYAML")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,9 +12,10 @@ from typing import Any
 import numpy as np
 import psutil
 import pytest
+from slurm import Slurm, missing
 
 import distlasso as dl
-from tests.deploy.slurm import Slurm, missing
+from distlasso.tls import make_certificates
 
 SCRIPT = Path(__file__).parents[2] / "deploy" / "slurm" / "fit.sbatch"
 # Some hundred rounds on the workers, so that there is something to interrupt.
@@ -153,3 +155,26 @@ def test_a_mistake_in_the_command_fails_at_once_and_is_not_repeated(slurm: Slurm
     ended = job.end()
     assert ended["JobState"] == "FAILED" and ended["ExitCode"] == "2:0" and ended["Restarts"] == "0"
     assert "none.zarr" in job.text
+
+
+def test_the_alternative_by_dask_jobqueue_fits_on_jobs_of_its_own(slurm: Slurm, tmp_path: Path, store: Path) -> None:
+    """The job script that it renders, and the same script on a real queue."""
+    pytest.importorskip("dask_jobqueue", reason="the alternative to the sbatch script: PyPI dask-jobqueue")
+    make_certificates(tmp_path / "certificates")
+    program = (
+        "import sys; from pathlib import Path; sys.path.insert(0, sys.argv[1]); import jobqueue\n"
+        "small = dict(cores=1, memory='1GiB', interface='lo', python=sys.executable, log_directory='.')\n"
+        "with jobqueue.workers(Path('certificates').absolute(), **small) as cluster: print(cluster.job_script())\n"
+        "jobqueue.main(sys.argv[2], 'model', jobs=2, **small)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(SCRIPT.parent), str(store)], cwd=tmp_path, env=slurm.environment, capture_output=True,
+        text=True, timeout=180, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    for line in ("#SBATCH --cpus-per-task=1", "#SBATCH --mem=1G", "#SBATCH -t 02:00:00"):
+        assert line in done.stdout.splitlines()
+    (command,) = [line for line in done.stdout.splitlines() if "distributed.cli.dask_worker" in line]
+    for words in ("tls://127.0.0.1", f"--tls-key {tmp_path}/certificates/worker.key", "--lifetime 110m"):
+        assert words in command
+    same_bits(tmp_path / "model", dl.fit_path(dl.open_dataset(store)))
