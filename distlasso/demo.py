@@ -32,7 +32,7 @@ def run(directory: FilePath, runtime: Any, *, quiet: bool = False) -> dict[str, 
     Parameters
     ----------
     directory : path
-        Where store, model and picture go; what an earlier demo left there is replaced.
+        Where store, model, picture and report go; what an earlier demo left there is replaced.
     runtime : Runtime
         Where passes run.
     quiet : bool
@@ -48,7 +48,7 @@ def run(directory: FilePath, runtime: Any, *, quiet: bool = False) -> dict[str, 
         directory.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise StoreError(f"cannot write to {directory}: {error.strerror or error}") from error
-    store, model, picture = directory / "flights.zarr", directory / "model", directory / "path.png"
+    store, model, picture, page = (directory / name for name in ("flights.zarr", "model", "path.png", "report.html"))
     planned: list[int] = []
     with Progress(enabled=not quiet) as progress:
         with tempfile.TemporaryDirectory() as folder:
@@ -63,9 +63,10 @@ def run(directory: FilePath, runtime: Any, *, quiet: bool = False) -> dict[str, 
         )
     path.save(model, overwrite=True)
     path.plot(picture)
+    path.report(page, overwrite=True)
     _report(console, path, planned[0])
-    console.print(f"store {store}, model {model}, picture {picture}")
-    places = {"store": str(store), "model": str(model), "picture": str(picture)}
+    console.print(f"store {store}, model {model}, picture {picture}, report {page}")
+    places = {"store": str(store), "model": str(model), "picture": str(picture), "report": str(page)}
     return path.summary() | places | {"planned_bytes": planned[0], "strongest": [list(pair) for pair in strongest(path)]}
 
 

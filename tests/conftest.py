@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -46,6 +47,19 @@ def client() -> Iterator[Any]:
     """Two workers of two threads, as users of Dask start them; it is where dask arrays of this process live."""
     with distributed.Client(n_workers=2, threads_per_worker=2, dashboard_address="127.0.0.1:0") as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    """Headless Chromium, as Debian has it; one for all tests of a process, since Playwright takes no second."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="no page is looked at: pip install playwright")
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
+    if chromium is None:
+        pytest.skip("no page is looked at, for want of a browser: apt-get install chromium")
+    with playwright.sync_playwright() as running:
+        started = running.chromium.launch(executable_path=chromium, args=["--headless", "--no-sandbox", "--disable-gpu"])
+        yield started
+        started.close()
 
 
 @pytest.fixture(scope="session")

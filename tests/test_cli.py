@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -43,7 +44,7 @@ def test_from_a_table_to_predictions(table: Path, tmp_path: Path) -> None:
     assert about["projected_coordinator_bytes"] > 0
     done = run("fit", store, "--out", model, "--workers", 1, "--json")
     assert done.returncode == 0, done.stderr
-    assert "dashboard: http" in done.stderr
+    assert re.search(r"^dashboard: http://127\.0\.0\.1:\d+/distlasso$", done.stderr, re.MULTILINE)
     summary = json.loads(done.stdout)
     assert summary["converged"]
     assert summary["largest_gap"] <= 1e-6

@@ -34,6 +34,7 @@ def test_the_demo_certifies_its_path_in_few_passes_within_its_memory(demo: Any) 
     assert summary["peak_bytes"] <= summary["planned_bytes"]
     assert summary["active"] in (360, 361)  # one coefficient is zero to eight digits
     assert (folder / "path.png").stat().st_size > 10_000
+    assert "day=0308" in (folder / "report.html").read_text()
 
 
 def test_the_eighth_of_march_is_the_worst_day(demo: Any) -> None:

@@ -20,7 +20,7 @@ LAYERS = [
     ["estimators", "progress", "tls", "warmup"],
     ["inference"],
     ["path"],
-    ["plots"],
+    ["plots", "report"],
     ["coordinator"],
     ["runtime"],
     ["dashboard"],

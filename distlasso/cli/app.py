@@ -1,4 +1,4 @@
-"""The command line: ``demo``, ``ingest``, ``inspect``, ``fit``, ``cv``, ``predict``, ``tls``, ``warmup``, and those of a service.
+"""The command line: ``demo``, ``ingest``, ``fit``, ``cv``, ``predict``, ``report`` and others, and those of a service.
 
 Each command is a thin face of one public function. Results go to standard output (``--json`` for machines), everything
 else to standard error; bad input is one line and exit code 2, and so is what stops a fit that has a checkpoint, with exit
@@ -20,6 +20,7 @@ from distlasso.cli.data import ingest, inspect
 from distlasso.cli.jobs import cancel, jobs, result, resume, submit, watch
 from distlasso.cli.models import cv, fit, predict
 from distlasso.cli.place import Scheduler, Workers, a_cluster
+from distlasso.cli.report import report
 from distlasso.cli.security import tls
 from distlasso.cli.service import serve, tokens
 from distlasso.cli.settings import defaults
@@ -61,7 +62,7 @@ def common(
 
 @app.command()
 def demo(
-    directory: Annotated[str, typer.Option("--dir", help="Where store, model and picture go.")] = "distlasso-demo",
+    directory: Annotated[str, typer.Option("--dir", help="Where store, model, picture and report go.")] = "distlasso-demo",
     scheduler: Scheduler = None,
     workers: Workers = None,
     json_: Json = False,
@@ -75,7 +76,7 @@ def demo(
         print(json.dumps(summary))
 
 
-for command in (ingest, inspect, fit, cv, predict, tls, warmup, serve, submit, jobs, watch, cancel, resume, result):
+for command in (ingest, inspect, fit, cv, predict, report, tls, warmup, serve, submit, jobs, watch, cancel, resume, result):
     app.command()(command)
 app.add_typer(tokens, name="token")
 

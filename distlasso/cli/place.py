@@ -9,13 +9,14 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 import distlasso as dl
-from distlasso.errors import StoreError
+from distlasso.errors import SchedulerError, StoreError
 
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an existing output.")]
 Runtime = Annotated[str, typer.Option(help="dask, threads or serial.")]
@@ -40,8 +41,20 @@ def check_output(out: str, *, overwrite: bool) -> None:
 def a_cluster(scheduler: str | None, workers: int | None) -> Iterator[Any]:
     """A Dask cluster, with its dashboard link on standard error."""
     with dl.Cluster(address=scheduler, n_workers=workers) as cluster:
-        print(f"dashboard: {cluster.dashboard_link}", file=sys.stderr)
+        print(f"dashboard: {_page(cluster)}", file=sys.stderr)
         yield cluster
+
+
+def _page(cluster: Any) -> str:
+    """Address of our own page in the dashboard, where there is Bokeh and the scheduler takes it; else of Dask's."""
+    link = str(cluster.dashboard_link)
+    if find_spec("bokeh") is None:
+        return link
+    try:
+        dl.install_dashboard(cluster.client)
+    except SchedulerError:
+        return link
+    return f"{link.removesuffix('status')}distlasso"
 
 
 @contextmanager

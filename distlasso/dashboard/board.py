@@ -5,7 +5,7 @@ A message of the topic ``distlasso`` says what has changed in one fit since the 
     fit, client    which fit, and whose
     at             seconds since the epoch
     about          rows, columns, lambdas, form, planned: once its plan is fixed
-    now            accepted, lam, gap, active, strong, passes, read, resident: the latest numbers
+    now            accepted, lam, gap, active, strong, passes, read, resident, checkpoint (its rounds): the latest numbers
     state, reason  "running", "finished" or "failed", and why it ended
     grown          lambdas, gaps, active, columns, names, coef: lambdas that are new, and their largest coefficients;
                    fresh, before: places of columns that were not told last, and their coefficients at the lambdas before;
@@ -37,7 +37,7 @@ _NOTES = 50
 _WORKERS = 500
 _TEXT = 200
 _ABOUT = ("rows", "columns", "lambdas", "planned")
-_NOW = ("accepted", "lam", "gap", "active", "strong", "passes", "read", "resident")
+_NOW = ("accepted", "lam", "gap", "active", "strong", "passes", "read", "resident", "checkpoint")
 _STATES = ("running", "finished", "failed")
 
 

@@ -126,6 +126,8 @@ def _headline(fit: Watched) -> str:
     if "gap" in n:
         parts.append(f"gap {n['gap']:.1e}")
     parts.append(f"{n.get('passes', 0):,.0f} passes, {n.get('read', 0) / 1e9:,.2f} GB of blocks, {_clock(_seconds(fit))}")
+    if "checkpoint" in n:
+        parts.append(f"checkpoint of {n['checkpoint']:,.0f} rounds")
     return " &middot; ".join(parts)
 
 

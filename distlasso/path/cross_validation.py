@@ -212,3 +212,10 @@ class CrossValidation:
         from distlasso.plots import plot_scores
 
         return plot_scores(self, file)
+
+    def report(self, file: str | os.PathLike[str], *, lam: float | None = None, overwrite: bool = False) -> None:
+        """Write a report of the chosen path, its scores and its model; see ``Path.report``."""
+        from distlasso.report.page import write_report
+
+        title = os.path.splitext(os.path.basename(file))[0]
+        write_report(file, self.path, self, title=title, lam=lam, overwrite=overwrite)

@@ -326,6 +326,20 @@ class Path:
 
         return plot_path(self, file)
 
+    def report(self, file: str | os.PathLike[str], *, lam: float | None = None, overwrite: bool = False) -> None:
+        """Write a report, one HTML file that needs nothing else; it lists the model of ``lam``, by default the last.
+
+        Raises
+        ------
+        InputError
+            If ``lam`` is not a positive number.
+        StoreError
+            If the file exists and ``overwrite`` is false, or cannot be written.
+        """
+        from distlasso.report.page import write_report
+
+        write_report(file, self, title=os.path.splitext(os.path.basename(file))[0], lam=lam, overwrite=overwrite)
+
 
 _CLOSE = 1e-9  # relative distance at which two lambdas are the same
 

@@ -15,12 +15,14 @@ from typing import Any, final
 from distlasso.events import (
     BatchVerified,
     BlockQuarantined,
+    CheckpointWritten,
     ConsensusRound,
     Event,
     FitFinished,
     FitStarted,
     PassFinished,
     PathGrown,
+    Resumed,
     RoundResubmitted,
     SchedulerFound,
     SchedulerLost,
@@ -57,6 +59,8 @@ def said(event: Event) -> str:
         case BlockQuarantined():
             rows, columns = ("{:,} to {:,}".format(*span) for span in (event.rows, event.columns))
             return f"rows {rows}, columns {columns} cannot be had: {event.deaths} workers died over them"
+        case Resumed():
+            return f"resumed from a checkpoint of {event.rounds:,} rounds"
         case SchedulerLost():
             return f"the scheduler at {event.address} is gone"
         case SchedulerFound():
@@ -135,6 +139,8 @@ class Teller:
                 self._add("grown", self._told(event))
             case ConsensusRound():
                 self._add("consensus", [event.rho, event.apart, event.adrift, event.n_moving])
+            case CheckpointWritten():
+                self._now |= {"checkpoint": event.round}
             case FitFinished():
                 self._state, self._reason = "finished", event.reason
             case _:
