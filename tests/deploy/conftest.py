@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from containers import ROOT, UID, read_container_file
+from containers import ROOT, SERVICE, UID, read_container_file
 
 import distlasso as dl
 from distlasso.tls import make_certificates
@@ -24,7 +24,7 @@ def deployed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     rng = np.random.default_rng(5)
     X = rng.standard_normal((400, 60)).astype(np.float32)
     dl.ingest((X, X[:, :5] @ rng.standard_normal(5) + rng.standard_normal(400)), place / "data" / "d.zarr", chunks=(100, 60))
-    make_certificates(place / "certificates", hosts=["lasso.example.org"])
+    make_certificates(place / "certificates", hosts=[SERVICE])
     for folder in ("certificates", "state"):
         for path in (place / folder, *(place / folder).iterdir()):
             os.chown(path, UID, UID)

@@ -22,6 +22,7 @@ import psutil
 
 ROOT = Path(__file__).parents[2]
 UID = 1000  # whose data and keys the tests make; of nobody in particular, only not root
+SERVICE = "10.77.0.4"  # its address, which its certificate names
 NEEDED = ("unshare", "nsenter", "setpriv", "ip", "mount")
 SYSTEM = ("bin", "lib", "lib64", "sbin")  # links into usr
 

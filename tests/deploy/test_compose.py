@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from containers import ROOT, UID, Container, Mount, Network, missing, read_container_file
+from containers import ROOT, SERVICE, UID, Container, Mount, Network, missing, read_container_file
 
 import distlasso as dl
 
@@ -103,7 +103,7 @@ class Project:
         self.network = Network(folder, {name: f"10.77.0.{k + 2}" for k, name in enumerate(names)})
         self.containers: dict[str, Container] = {}
         try:
-            for name in ("scheduler", "worker"):
+            for name in ("scheduler", "worker", "service"):
                 self.up(name)
         except BaseException:
             self.network.close()
@@ -136,11 +136,37 @@ class Project:
 def test_a_fit_on_the_projects_cluster_has_the_bits_of_the_image(running: Project, deployed: Path) -> None:
     fit = running.start("fit", ["/data/d.zarr", "--out", "/state/model", "--json"])
     assert fit.process.wait(120) == 0, fit.log.read_text()
-    found, expected = dl.load(deployed / "state" / "model"), dl.load(deployed / "expected")
-    assert isinstance(found, dl.Path) and isinstance(expected, dl.Path)
-    assert (found.coef != expected.coef).nnz == 0
-    np.testing.assert_array_equal(found.gap, expected.gap)
+    same_bits(deployed / "state" / "model", deployed / "expected")
     assert (deployed / "state" / "model").stat().st_uid == UID
+
+
+@engineless
+def test_a_user_with_a_token_has_the_service_fit_on_the_cluster(running: Project, deployed: Path, tmp_path: Path) -> None:
+    service = running.containers["service"]
+    made = service.run("distlasso", "token", "create", "me", "--scope", "submit")
+    assert made.returncode == 0, made.stderr
+    token = made.stdout.strip()
+    (tmp_path / "job.toml").write_text('kind = "fit"\ndataset = "/data/d.zarr"\noutput = "model"\n')
+    url = f"https://{SERVICE}:8443"
+
+    def command(*words: str, token: str = token) -> str:
+        trust = f"SSL_CERT_FILE={deployed / 'certificates' / 'ca.pem'}"
+        client = ["env", trust, f"DISTLASSO_URL={url}", f"DISTLASSO_TOKEN={token}", f"PYTHONPATH={ROOT}", sys.executable, "-m"]
+        return running.network.outside(*client, "distlasso.cli", *words, seconds=120)
+
+    with pytest.raises(AssertionError, match="token"):
+        command("jobs", token="dl_wrong")
+    job = json.loads(command("submit", str(tmp_path / "job.toml"), "--json"))["id"]
+    command("watch", job)
+    command("result", job, "--out", str(tmp_path / "model"))
+    same_bits(tmp_path / "model", deployed / "expected")
+
+
+def same_bits(model: Path, expected: Path) -> None:
+    one, other = dl.load(model), dl.load(expected)
+    assert isinstance(one, dl.Path) and isinstance(other, dl.Path)
+    assert (one.coef != other.coef).nnz == 0
+    np.testing.assert_array_equal(one.gap, other.gap)
 
 
 @engineless
@@ -183,7 +209,9 @@ def test_a_probe_fails_where_nothing_answers_or_the_answer_is_bad(running: Proje
 
 
 @engineless
-def test_the_worker_leaves_by_itself_within_the_grace_period_and_comes_back(running: Project) -> None:
-    worker = running.containers.pop("worker")
-    assert worker.stop(60) == 0, worker.log.read_text()
-    assert "SIGTERM" in worker.log.read_text() or "Closing" in worker.log.read_text()
+def test_every_role_ends_by_itself_when_it_is_asked_to(running: Project) -> None:
+    """Within the grace period, after which engines kill: the last test, since it ends them."""
+    assert running.roles["services"]["worker"]["stop_grace_period"] == "1m0s"
+    for name in ("service", "worker", "scheduler"):
+        container = running.containers[name]
+        assert container.stop(60) == 0, container.log.read_text()

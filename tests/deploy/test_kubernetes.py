@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import re
 import sys
 import time
@@ -278,6 +279,22 @@ def test_a_job_fits_on_the_cluster_with_the_bits_of_the_image(running: Pods, dep
     assert isinstance(found, dl.Path) and isinstance(expected, dl.Path)
     assert (found.coef != expected.coef).nnz == 0
     np.testing.assert_array_equal(found.gap, expected.gap)
+
+
+@engineless
+def test_the_service_is_ready_and_asks_for_a_token(running: Pods) -> None:
+    container = running.start("service")
+    running.wait("service", "readinessProbe")
+    assert running.answers("service", "livenessProbe")
+    made = container.run("distlasso", "token", "create", "me", "--scope", "read", "--json")
+    assert made.returncode == 0 and (running.folder / "state" / "jobs.sqlite").exists(), made.stderr
+    ask = (
+        "import ssl, sys, urllib.request as r; context = ssl.create_default_context(cafile='/run/secrets/distlasso/ca.crt');"
+        "headers = {'Authorization': f'Bearer {sys.argv[1]}'} if sys.argv[1:] else {};"
+        "r.urlopen(r.Request('https://localhost:8443/v1/jobs', headers=headers), context=context)"
+    )
+    assert container.run("python", "-c", ask, json.loads(made.stdout)["token"]).returncode == 0
+    assert "401" in container.run("python", "-c", ask).stderr
 
 
 @engineless
