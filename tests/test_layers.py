@@ -40,7 +40,7 @@ HOMES = {
     "zarr": {"data.store", "data.ingest"},
     "numba": {"kernels"},
     "dask": {"runtime.settings"},
-    "distributed": {"runtime.cluster", "runtime.connect", "runtime.held_chunks", "runtime.worker", "dashboard"},
+    "distributed": {"runtime.cluster", "runtime.connect", "runtime.held_chunks", "runtime.security", "runtime.worker", "dashboard"},
     "bokeh": {"dashboard"},
     "prometheus_client": {"dashboard.metrics"},
     "sklearn": {"estimators", "data.svmlight"},

@@ -19,7 +19,7 @@ import typer
 from distlasso.cli.data import ingest, inspect
 from distlasso.cli.jobs import cancel, jobs, result, resume, submit, watch
 from distlasso.cli.models import cv, fit, predict
-from distlasso.cli.place import Scheduler, Workers, a_cluster
+from distlasso.cli.place import Scheduler, TlsCa, TlsCert, TlsFlag, TlsKey, Workers, a_cluster, tls_of
 from distlasso.cli.report import report
 from distlasso.cli.security import tls
 from distlasso.cli.service import serve, tokens
@@ -65,12 +65,16 @@ def demo(
     directory: Annotated[str, typer.Option("--dir", help="Where store, model, picture and report go.")] = "distlasso-demo",
     scheduler: Scheduler = None,
     workers: Workers = None,
+    tls: TlsFlag = False,
+    tls_ca: TlsCa = None,
+    tls_cert: TlsCert = None,
+    tls_key: TlsKey = None,
     json_: Json = False,
 ) -> None:
     """Fit a certified lasso path to 327,346 flights on a local Dask cluster, from a table to a picture."""
     from distlasso.demo import run
 
-    with a_cluster(scheduler, workers) as cluster:
+    with a_cluster(scheduler, workers, tls_of(tls, tls_ca, tls_cert, tls_key)) as cluster:
         summary = run(Path(directory), cluster, quiet=json_)
     if json_:
         print(json.dumps(summary))

@@ -14,7 +14,19 @@ import numpy as np
 import typer
 
 import distlasso as dl
-from distlasso.cli.place import Overwrite, Runtime, Scheduler, Workers, a_runtime, check_output
+from distlasso.cli.place import (
+    Overwrite,
+    Runtime,
+    Scheduler,
+    TlsCa,
+    TlsCert,
+    TlsFlag,
+    TlsKey,
+    Workers,
+    a_runtime,
+    check_output,
+    tls_of,
+)
 from distlasso.cli.show import Json, show, table_of_path, table_of_scores
 from distlasso.cli.stopping import CheckpointDir, Resume, check_checkpoint, stoppable
 from distlasso.errors import InputError, StoreError
@@ -58,6 +70,10 @@ def fit(
     runtime: Runtime = "dask",
     scheduler: Scheduler = None,
     workers: Workers = None,
+    tls: TlsFlag = False,
+    tls_ca: TlsCa = None,
+    tls_cert: TlsCert = None,
+    tls_key: TlsKey = None,
     checkpoint: CheckpointDir = None,
     resume: Resume = False,
     overwrite: Overwrite = False,
@@ -67,8 +83,10 @@ def fit(
     check_output(out, overwrite=overwrite)
     check_checkpoint(checkpoint, resume=resume)
     dataset, grid = dl.open_dataset(store), _numbers("--lambdas", lambdas)
+    encryption = tls_of(tls, tls_ca, tls_cert, tls_key)
     with (
-        stoppable(checkpoint), a_runtime(runtime, scheduler, workers) as place, Progress(enabled=not json_) as progress
+        stoppable(checkpoint), a_runtime(runtime, scheduler, workers, encryption) as place,
+        Progress(enabled=not json_) as progress,
     ):  # fmt: skip
         path = dl.fit_path(
             dataset, loss=loss, solver=solver, l1_ratio=l1_ratio, lambdas=grid, n_lambdas=n_lambdas,
@@ -107,6 +125,10 @@ def cv(
     runtime: Runtime = "dask",
     scheduler: Scheduler = None,
     workers: Workers = None,
+    tls: TlsFlag = False,
+    tls_ca: TlsCa = None,
+    tls_cert: TlsCert = None,
+    tls_key: TlsKey = None,
     checkpoint: CheckpointDir = None,
     resume: Resume = False,
     overwrite: Overwrite = False,
@@ -117,8 +139,10 @@ def cv(
     check_checkpoint(checkpoint, resume=resume)
     dataset, grid, ratios = dl.open_dataset(store), _numbers("--lambdas", lambdas), _numbers("--l1-ratio", l1_ratio)
     schedules = _schedules(schedule)
+    encryption = tls_of(tls, tls_ca, tls_cert, tls_key)
     with (
-        stoppable(checkpoint), a_runtime(runtime, scheduler, workers) as place, Progress(enabled=not json_) as progress
+        stoppable(checkpoint), a_runtime(runtime, scheduler, workers, encryption) as place,
+        Progress(enabled=not json_) as progress,
     ):  # fmt: skip
         found = dl.cross_validate(
             dataset, folds=folds, rule=rule, score=score, schedule=schedules, l1_ratio=ratios, max_features=max_features,

@@ -16,11 +16,15 @@ from typing import Annotated, Any
 import typer
 
 import distlasso as dl
-from distlasso.errors import SchedulerError, StoreError
+from distlasso.errors import InputError, SchedulerError, StoreError
 
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an existing output.")]
 Runtime = Annotated[str, typer.Option(help="dask, threads or serial.")]
 Scheduler = Annotated[str | None, typer.Option(help="Address of a Dask scheduler, or its scheduler file.")]
+TlsFlag = Annotated[bool, typer.Option("--tls", help="Encrypt all that scheduler, workers and this process say.")]
+TlsCa = Annotated[str | None, typer.Option(help="Certificate authority, PEM; made for an embedded cluster where it is left out.")]
+TlsCert = Annotated[str | None, typer.Option(help="Certificate of this process, PEM.")]
+TlsKey = Annotated[str | None, typer.Option(help="Its key, PEM.")]
 Workers = Annotated[int | None, typer.Option(help="Workers of the embedded cluster; one a processor by default.")]
 
 
@@ -37,10 +41,19 @@ def check_output(out: str, *, overwrite: bool) -> None:
         raise StoreError(f"cannot write {out}: {folder} is not a folder that can be written to")
 
 
+def tls_of(tls: bool, ca: str | None, cert: str | None, key: str | None) -> bool | tuple[str, str, str]:
+    """What the options about encryption say together."""
+    if ca is None and cert is None and key is None:
+        return tls
+    if ca is None or cert is None or key is None:
+        raise InputError("--tls-ca, --tls-cert and --tls-key belong together: give all three")
+    return ca, cert, key
+
+
 @contextmanager
-def a_cluster(scheduler: str | None, workers: int | None) -> Iterator[Any]:
+def a_cluster(scheduler: str | None, workers: int | None, tls: bool | tuple[str, str, str] = False) -> Iterator[Any]:
     """A Dask cluster, with its dashboard link on standard error."""
-    with dl.Cluster(address=scheduler, n_workers=workers) as cluster:
+    with dl.Cluster(address=scheduler, n_workers=workers, tls=tls) as cluster:
         print(f"dashboard: {_page(cluster)}", file=sys.stderr)
         yield cluster
 
@@ -58,10 +71,14 @@ def _page(cluster: Any) -> str:
 
 
 @contextmanager
-def a_runtime(name: str, scheduler: str | None, workers: int | None) -> Iterator[Any]:
+def a_runtime(
+    name: str, scheduler: str | None, workers: int | None, tls: bool | tuple[str, str, str] = False
+) -> Iterator[Any]:
     """A runtime by name; an embedded or given cluster for ``dask``."""
     if name != "dask" and scheduler is None:
+        if tls is not False:
+            raise InputError(f"--tls is for clusters, and --runtime {name} has none")
         yield name
         return
-    with a_cluster(scheduler, workers) as cluster:
+    with a_cluster(scheduler, workers, tls) as cluster:
         yield cluster

@@ -15,7 +15,6 @@ import tempfile
 import threading
 import time
 import uuid
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -27,10 +26,9 @@ import numpy as np
 from distributed.comm.core import CommClosedError
 from numpy.typing import NDArray
 
-import distlasso
 from distlasso.data.dataset import Dataset, InMemory
 from distlasso.data.ingest import ingest
-from distlasso.errors import ClusterWarning, DistlassoError, InputError, SchedulerError, StoreError
+from distlasso.errors import DistlassoError, InputError, SchedulerError, StoreError
 from distlasso.events import (
     BlockQuarantined,
     Listener,
@@ -39,22 +37,23 @@ from distlasso.events import (
     SchedulerLost,
     WorkerJoined,
     WorkerLost,
-    WorkerRefused,
     ignore,
 )
 from distlasso.queries import Ask
 from distlasso.runtime import ledger, placing
 from distlasso.runtime.chunks import Chunks
 from distlasso.runtime.connect import GONE, Connection
+from distlasso.runtime.crew import Crew
 from distlasso.runtime.held_chunks import HeldChunks
 from distlasso.runtime.local import RowSpace, merge_all
 from distlasso.runtime.plan import MergeTree, Plan
 from distlasso.runtime.room import check_room
+from distlasso.runtime.security import Tls
 from distlasso.runtime.settings import patience
 from distlasso.runtime.traffic import asked
 from distlasso.runtime.watch import Watch
-from distlasso.runtime.wire import Came, Checked, Left, Member, Present, Wire
-from distlasso.runtime.worker import Answer, Run, different, unfit
+from distlasso.runtime.wire import Came, Checked, Left, Present, Wire
+from distlasso.runtime.worker import Answer, Run
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -90,6 +89,10 @@ class Cluster:
         Workers of an embedded local cluster; by default one a processor. Ignored with ``client`` or ``address``.
     memory_limit : str or int
         Memory of each embedded worker, as Dask writes it.
+    tls : bool, path or (path, path, path)
+        Encrypt everything, and refuse a scheduler that does not. True has certificates made for an embedded cluster, and
+        takes those of Dask's configuration for another; a folder has ``ca.pem``, ``client.pem`` and ``client.key``; three
+        files are CA, certificate and key.
 
     Raises
     ------
@@ -101,9 +104,9 @@ class Cluster:
 
     def __init__(
         self, client: Any = None, *, address: str | None = None, n_workers: int | None = None,
-        memory_limit: str | int = "auto",
+        memory_limit: str | int = "auto", tls: Tls = False,
     ) -> None:  # fmt: skip
-        self._connection = Connection(client, address, n_workers, memory_limit)
+        self._connection = Connection(client, address, n_workers, memory_limit, tls)
         self._temporary: str | None = None
         self._user: int | None = None  # the thread whose fit this is
         self._wire: Wire | None = None
@@ -209,7 +212,7 @@ class Cluster:
         self._usual: dict[str, float] = {}  # seconds of the longest answer in the last round of a name
         self._attach()
         self._muster()
-        check_room(dataset, plan, rows, {worker: self._present[worker] for worker in self._crew if worker in self._present})
+        check_room(dataset, plan, rows, {worker: self._crew.present[worker] for worker in self._crew.threads})
         return self._listener
 
     def run(self, asks: Sequence[Ask]) -> list[list[object]]:
@@ -221,10 +224,10 @@ class Cluster:
             pass  # what has happened since the last round
         if not self._line.alive:
             self._fail_over()
-        if not self._crew:
+        if not self._crew.threads:
             self._muster()
-        books = ledger.Round(self._shares(), self._crew, self._patience.limits, usual=self._usual.get(name, math.inf),
-                             doubted=frozenset(self._doubted))  # fmt: skip
+        books = ledger.Round(self._shares(), self._crew.threads, self._patience.limits, usual=self._usual.get(name, math.inf),
+                             doubted=frozenset(self._crew.doubted))  # fmt: skip
         turn = self._turn = _Turn(next(self._rounds), name, asks, tree, books)
         try:
             self._carry_out(books.assign(time.monotonic()))
@@ -277,29 +280,24 @@ class Cluster:
     def _attach(self) -> None:
         """Begin to listen to a scheduler; nothing is known of its workers."""
         self._wire = Wire(self._connection.client)
-        self._present: dict[str, Member] = {}
-        self._crew: dict[str, int] = {}  # threads of those who can take part
-        self._refused: dict[str, str] = {}
-        self._doubted: set[str] = set()
+        self._crew = Crew(self._wire, self._listener)
         self._homes = [""] * len(self._plan.bundles)
         self._seen: set[tuple[str, int, int]] = set()
 
     def _muster(self) -> None:
         """Wait until workers are ready: all that are there, or some where the others are silent."""
         began = time.monotonic()
-        while not self._crew or len(self._crew) + len(self._refused) < len(self._present):
+        while not self._crew.complete and not self._crew.hopeless:
             waited = time.monotonic() - began
-            if self._crew and waited > _SILENT_SECONDS:
+            if self._crew.threads and waited > _SILENT_SECONDS:
                 break
             if not self._line.alive:
                 self._fail_over()
-            if self._refused and not self._crew and len(self._refused) == len(self._present):
-                break
             if waited > self._patience.workers:
                 raise SchedulerError(f"no worker joined within {self._patience.workers:.0f} s: start at least one")
             self._listen(_TICK_SECONDS)
-        if self._refused:
-            raise SchedulerError("; ".join(self._refused.values()) + ": install one version everywhere")
+        if self._crew.refused:
+            raise SchedulerError("; ".join(self._crew.refused.values()) + ": install one version everywhere")
 
     def _finish(self, books: ledger.Round) -> None:
         """Go on until every bundle is answered."""
@@ -324,47 +322,16 @@ class Cluster:
             case Left():
                 self._lose(news.worker, now, expected=news.expected)
             case Present():
-                self._present = news.workers
-                for worker in [worker for worker in self._crew if worker not in news.workers]:
+                for worker in self._crew.see(news):
                     self._lose(worker, now, expected=False)
-                self._refused = {worker: why for worker, why in self._refused.items() if worker in news.workers}
-                for worker in news.workers:
-                    if worker not in self._crew and worker not in self._refused:
-                        self._line.check(worker)
             case Checked():
-                self._admit(news, now)
+                if self._crew.admit(news) and self._turn is not None:
+                    self._listener(WorkerJoined(news.worker))
+                    self._carry_out(self._turn.books.joined(news.worker, self._crew.threads[news.worker], now))
         return news is not None
 
-    def _admit(self, news: Checked, now: float) -> None:
-        """Have a worker take part, if it can."""
-        worker, found = news.worker, news.result
-        if worker not in self._present:
-            return
-        if isinstance(found, OSError):
-            self._line.check(worker)
-            return
-        if isinstance(found, BaseException):
-            why = f"a worker cannot import distlasso {distlasso.__version__}: {worker}: {found}"
-        else:
-            why = unfit(found) and f"worker {worker} has {unfit(found)}"
-        if why:
-            self._refused[worker] = why
-            self._listener(WorkerRefused(worker, why))
-            return
-        if isinstance(found, dict) and different(found) and worker not in self._crew:
-            warnings.warn(f"worker {worker} has {different(found)}: solutions are as certain, their last bits may differ",
-                          ClusterWarning, stacklevel=2)  # fmt: skip
-        self._doubted.discard(worker)
-        self._crew[worker] = self._present[worker].threads
-        if self._turn is not None:
-            self._listener(WorkerJoined(worker))
-            self._carry_out(self._turn.books.joined(worker, self._crew[worker], now))
-
     def _lose(self, worker: str, now: float, *, expected: bool) -> None:
-        self._present.pop(worker, None)
-        self._refused.pop(worker, None)
-        self._doubted.discard(worker)
-        if self._crew.pop(worker, None) is None:
+        if not self._crew.lose(worker):
             return
         commands: list[ledger.Command] = []
         if self._turn is not None:
@@ -397,7 +364,7 @@ class Cluster:
         else:
             worker = turn.books.worker_of(news.number)
             if worker is not None:
-                self._doubt(worker)
+                self._crew.doubt(worker)
             turn.why = f"{type(result).__name__}: {result}".splitlines()[0]
             commands = turn.books.failed(news.number, now)
         self._carry_out(commands)
@@ -409,10 +376,6 @@ class Cluster:
                 rows, columns = self._dataset.row_bounds[i : i + 2].tolist(), self._dataset.col_bounds[j : j + 2].tolist()
                 raise StoreError(f"rows {rows[0]} to {rows[1]}, columns {columns[0]} to {columns[1]} of {self._store} have changed "
                                  "since the fit read them first: repeat the fit on data that stand still")  # fmt: skip
-
-    def _doubt(self, worker: str) -> None:
-        self._doubted.add(worker)
-        self._line.check(worker)
 
     def _carry_out(self, commands: Sequence[ledger.Command]) -> None:
         """Do what the books of the round say."""
@@ -428,7 +391,7 @@ class Cluster:
                 case ledger.Drop(number):
                     self._line.drop((turn.number, number))
                 case ledger.Late(worker, first, last, seconds):
-                    self._doubt(worker)
+                    self._crew.doubt(worker)
                     self._listener(RoundResubmitted(worker, last - first, seconds))
                 case ledger.GiveUp(first, last, deaths):
                     self._give_up(turn, first, last, deaths)
@@ -459,7 +422,7 @@ class Cluster:
                                  "again and repeat the fit")  # fmt: skip
         now = time.monotonic()
         if self._turn is not None:
-            for worker in self._crew:
+            for worker in self._crew.threads:
                 self._turn.books.gone(worker, now, died=False)
         self._attach()
         if self._watch is not None:
@@ -470,12 +433,11 @@ class Cluster:
 
     def _shares(self) -> list[placing.Share]:
         """Runs of bundles for workers; the same worker gets the same run in every round."""
-        trusted = {worker: threads for worker, threads in self._crew.items() if worker not in self._doubted} or self._crew
         if self._chunks is None:
-            self._homes = placing.rehome(self._homes, trusted)
+            self._homes = placing.rehome(self._homes, self._crew.trusted)
         else:
-            self._homes = self._chunks.homes(self._plan.bundles, self._homes, trusted)
-        return placing.shares(self._homes, self._crew)
+            self._homes = self._chunks.homes(self._plan.bundles, self._homes, self._crew.trusted)
+        return placing.shares(self._homes, self._crew.threads)
 
     def _run_of(self, worker: str, first: int, last: int, *, again: bool) -> Run:
         """Cut out what one task needs; the rows go along the first time, and whenever the task was tried before."""

@@ -19,6 +19,7 @@ import distributed
 from distributed.comm.core import connect
 
 from distlasso.errors import InputError, SchedulerError
+from distlasso.runtime.security import Tls, check_address, security_of
 from distlasso.runtime.settings import CONNECT_SECONDS, use_in_this_process, warn_of_foreign
 
 GONE = "the scheduler is gone"
@@ -28,7 +29,9 @@ GONE = "the scheduler is gone"
 class Connection:
     """How to reach a scheduler, and a client once it is reached."""
 
-    def __init__(self, client: Any, address: str | None, n_workers: int | None, memory_limit: str | int) -> None:
+    def __init__(
+        self, client: Any, address: str | None, n_workers: int | None, memory_limit: str | int, tls: Tls = False
+    ) -> None:
         """Knock where an address is given; all else waits until it is used."""
         if client is not None and not isinstance(client, distributed.Client):
             raise InputError(f"client is a {type(client).__name__}, expected a distributed.Client")
@@ -37,11 +40,16 @@ class Connection:
         if n_workers is not None and n_workers < 1:
             raise InputError(f"n_workers={n_workers}: at least one worker is needed")
         self._given, self._address, self._n_workers, self._memory = client, address, n_workers, memory_limit
+        self._security = security_of(tls, embedded=self.embedded)
+        if client is not None:
+            if self._security is not None:
+                check_address(client.scheduler.address, self._security)
+            self._security = client.security
         self._cluster: Any = None
         self._client: Any = None
         self.known = address  # where a scheduler is to be looked for again
         if address is not None:
-            self._client = _reach(address)
+            self._client = _reach(address, self._security)
             warn_of_foreign(self._client)
 
     @property
@@ -102,7 +110,7 @@ class Connection:
         self._close()
         while self.known is not None:  # an embedded scheduler lives in this process
             try:
-                self._client = _reach(self.known, None if self._given is None else self._given.security)
+                self._client = _reach(self.known, self._security)
                 return self._client
             except SchedulerError:
                 if time.monotonic() > deadline:
@@ -116,7 +124,8 @@ class Connection:
         try:
             self._cluster = distributed.LocalCluster(
                 n_workers=workers, threads_per_worker=1, processes=True, memory_limit=self._memory,
-                host="127.0.0.1", dashboard_address="127.0.0.1:0", scheduler_kwargs={"preload": ["distlasso.dashboard"]},
+                host="127.0.0.1", dashboard_address="127.0.0.1:0", security=self._security,
+                scheduler_kwargs={"preload": ["distlasso.dashboard"]},
             )  # fmt: skip
             return distributed.Client(self._cluster)
         except (OSError, RuntimeError, TimeoutError) as error:
@@ -145,6 +154,7 @@ def _reach(address: str, security: Any = None) -> Any:
             address = str(json.loads(Path(address).read_text())["address"])
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise SchedulerError(f"{address} is not a scheduler file that can be read: {error}") from error
+    check_address(address, security)
     security = security or distributed.Security()
     started = time.perf_counter()
     try:

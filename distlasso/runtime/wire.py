@@ -142,9 +142,14 @@ class Wire:
             await done.wait()  # a gather that is given up while it waits complains
             result = await self._client.gather(future, asynchronous=True)
             self._news.put(Came(place[1], place[0], result))
+        except asyncio.CancelledError:
+            if place in self._tasks:  # not by us: what it waited for was cancelled
+                self._news.put(Came(place[1], place[0], ConnectionError("the answer was not fetched")))
+            raise
         except Exception as error:  # tasks and broken connections can raise anything; who listens decides
             self._news.put(Came(place[1], place[0], error))
         finally:
+            self._tasks.pop(place, None)
             if future is not None:
                 future.release()
 
@@ -173,7 +178,7 @@ class Wire:
                 }
                 if members.keys() != self._told.keys():
                     self._told = members
-                    self._news.put(Present(members))
+                    self._news.put(Present(dict(members)))
             await asyncio.sleep(_POLL_SECONDS)
 
     def _hear(self, event: tuple[float, Any]) -> None:

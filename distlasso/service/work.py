@@ -134,7 +134,7 @@ class Work:
     def _predict(self, job: str, spec: PredictJob, final_name: Path) -> tuple[dict[str, Any], Path]:
         staged = self.files.job(job) / "predictions.npy"
         if final_name.exists():
-            predictions, staged = np.load(final_name, mmap_mode="r"), final_name
+            predictions, staged = np.load(final_name, mmap_mode="r", allow_pickle=False), final_name
         else:
             model = dl.load(self.model_path(spec.model))
             predictions = model.predict(self.dataset(spec.dataset), lam=spec.options.lam, type=spec.options.type)

@@ -20,12 +20,14 @@ from typing import Any, Self
 import dask.config
 import distributed
 
+from tests.chaos.proxy import Relay
+
 SERVER = multiprocessing.get_context("forkserver")
 SERVER.set_forkserver_preload(["tests.chaos.warm"])
 _START_SECONDS = 60
 
 
-def _quietly(config: dict[str, Any]) -> None:
+def quietly(config: dict[str, Any]) -> None:
     """What every process does first: no output, no interrupts from the terminal."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     silent = os.open(os.devnull, os.O_WRONLY)
@@ -35,7 +37,7 @@ def _quietly(config: dict[str, Any]) -> None:
 
 
 def _scheduler(port: int, config: dict[str, Any]) -> None:
-    _quietly(config)
+    quietly(config)
 
     async def serve() -> None:
         async with distributed.Scheduler(host="127.0.0.1", port=port, dashboard=False) as scheduler:
@@ -45,7 +47,7 @@ def _scheduler(port: int, config: dict[str, Any]) -> None:
 
 
 def _worker(address: str, options: dict[str, Any], config: dict[str, Any], prepare: Any) -> None:
-    _quietly(config)
+    quietly(config)
     if prepare is not None:
         prepare()
 
@@ -60,18 +62,22 @@ def _worker(address: str, options: dict[str, Any], config: dict[str, Any], prepa
 class Farm:
     """The processes, and what can be done to them."""
 
-    def __init__(self, workers: int = 2, *, config: dict[str, Any] | None = None, **options: Any) -> None:
+    def __init__(
+        self, workers: int = 2, *, config: dict[str, Any] | None = None, relayed: bool = False, prepare: Any = None, **options: Any
+    ) -> None:
+        """``relayed`` puts a relay in front of the scheduler; ``prepare`` is called by every worker before it begins."""
         self.config = {
             "distributed.comm.retry.count": 0, "distributed.comm.timeouts.connect": "5s",
             "distributed.scheduler.allowed-failures": 10, "distributed.scheduler.worker-ttl": "60s",
             "distributed.admin.tick.interval": "10s",
         } | (config or {})  # fmt: skip
         self.options: dict[str, Any] = {"memory_limit": 0} | options
-        self.prepare: Any = None  # called by every worker before it begins
+        self.prepare = prepare
         self.folder = tempfile.TemporaryDirectory(prefix="farm-")
         with socket.create_server(("127.0.0.1", 0)) as free:
             self.port = free.getsockname()[1]
-        self.address = f"tcp://127.0.0.1:{self.port}"
+        self.relay = Relay(self.port) if relayed else None
+        self.address = f"tcp://127.0.0.1:{self.port if self.relay is None else self.relay.port}"
         self.workers: list[Any] = []
         self.scheduler: Any = None
         self.start_scheduler()
@@ -131,4 +137,6 @@ class Farm:
             self.kill(process)
         for process in (*self.workers, self.scheduler):
             process.join(10)
+        if self.relay is not None:
+            self.relay.close()
         self.folder.cleanup()
