@@ -39,6 +39,7 @@ class Guarded(APIRoute):
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """The handler behind the guard."""
         inner, scope = super().get_route_handler(), scope_of(self)
+        known = {field.alias for field in self.dependant.query_params}
 
         async def handler(request: Request) -> Response:
             service: Service = request.app.state.service
@@ -46,6 +47,9 @@ class Guarded(APIRoute):
             try:
                 if not who.allows(scope):
                     raise ProblemError(403, f"this needs a token of scope {scope!r}, yours has {who.scope!r}: ask for another")
+                unknown = sorted(set(request.query_params) - known)
+                if unknown:
+                    raise ProblemError(422, f"query.{unknown[0]} is no parameter here: there is {', '.join(known) or 'none'}")
                 body = await read_body(request, service.limits)
                 request.state.who = who
                 response = await inner(Request(request.scope, _replay(body, request)))

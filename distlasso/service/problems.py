@@ -5,6 +5,7 @@ Read next: ``guard.py``.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
@@ -72,7 +73,17 @@ async def _of_http(request: Request, error: Exception) -> JSONResponse:
         405: f"{request.method} is not a method of {request.url.path}: see /openapi.json",
         400: "the body cannot be read: send JSON in UTF-8",
     }
-    return respond(error.status_code, hints.get(error.status_code, str(error.detail)), error.headers)
+    headers = {"Allow": _allowed(request)} if error.status_code == 405 else error.headers
+    return respond(error.status_code, hints.get(error.status_code, str(error.detail)), headers)
+
+
+def _allowed(request: Request) -> str:
+    """Methods of a path, of all routes that have it."""
+    found: list[str] = []
+    for path, methods in request.app.openapi()["paths"].items():
+        if re.fullmatch(re.sub(r"\{\w+\}", "[^/]+", path), request.url.path):
+            found += [method.upper() for method in methods]
+    return ", ".join(found or ["GET"])
 
 
 async def _of_validation(request: Request, error: Exception) -> JSONResponse:

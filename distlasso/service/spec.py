@@ -10,21 +10,27 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
 
 from distlasso.errors import InputError
 
 MOST_LAMBDAS = 10_000
 MOST_COLUMNS = 1_000_000  # of what is given column by column
 
+def _whole(value: object) -> object:
+    """JSON has one kind of number: 5.0 is a whole one."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+WHOLE = BeforeValidator(_whole)
 Name = Annotated[
     str, Field(min_length=1, max_length=100, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="Letters, digits, ., _ and -.")
 ]
 Where = Annotated[str, Field(min_length=1, max_length=1000, description="Name of a registered dataset, or a path below a root.")]
 Ratio = Annotated[float, Field(ge=0.0, le=1.0)]
 Positive = Annotated[float, Field(gt=0.0, le=1e300)]
-Numbers = Annotated[list[float], Field(min_length=1, max_length=MOST_COLUMNS)]
-Bytes = Annotated[str, Field(min_length=1, max_length=20, pattern=r"^[0-9]+(\.[0-9]+)? ?([kMGT]i?)?B$", examples=["2GB"])]
+Factors = Annotated[list[Annotated[float, Field(ge=0.0)]], Field(min_length=1, max_length=MOST_COLUMNS)]
+Bytes = Annotated[str, Field(min_length=1, max_length=20, pattern=r"^[1-9][0-9]{0,9}(\.[0-9]+)? ?([kMGT]i?)?B$", examples=["2GB"])]
 Column = Annotated[str, Field(min_length=1, max_length=1000)]
 
 
@@ -65,16 +71,16 @@ class SharedOptions(Closed):
     """Options of ``fit_path`` that ``cross_validate`` takes as well."""
 
     loss: Literal["squared", "logistic", "poisson", "huber"] | HuberLoss = "squared"
-    penalty_factors: Numbers | None = None
+    penalty_factors: Factors | None = None
     bounds: Annotated[list[float], Field(min_length=2, max_length=2, description="low <= 0 <= high")] | None = None
     lambdas: Annotated[list[Positive], Field(min_length=1, max_length=MOST_LAMBDAS)] | None = None
-    n_lambdas: Annotated[int, Field(ge=1, le=MOST_LAMBDAS)] = 100
+    n_lambdas: Annotated[int, Field(ge=1, le=MOST_LAMBDAS), WHOLE] = 100
     lambda_min_ratio: Annotated[float, Field(gt=0.0, lt=1.0)] | None = None
     standardize: bool = True
     fit_intercept: bool = True
     solver: Literal["auto", "bcd", "admm", "fista", "ista"] = "auto"
     tol: Annotated[float, Field(gt=0.0, lt=1.0)] = 1e-6
-    max_active: Annotated[int, Field(ge=1, le=2**31)] | None = None
+    max_active: Annotated[int, Field(ge=1, le=2**31), WHOLE] | None = None
     time_limit: Positive | None = None
     memory: Bytes | None = None
 
@@ -91,15 +97,15 @@ class FitOptions(SharedOptions):
 class CvOptions(SharedOptions):
     """What ``cross_validate`` takes."""
 
-    folds: Annotated[int, Field(ge=2, le=1000)] | None = None
+    folds: Annotated[int, Field(ge=2, le=1000), WHOLE] | None = None
     rule: Literal["min", "1se"] = "min"
     score: Literal["loss", "deviance", "mse", "mae", "r2", "auc", "accuracy", "log_loss"] | None = None
-    max_features: Annotated[int, Field(ge=1, le=2**31)] | None = None
+    max_features: Annotated[int, Field(ge=1, le=2**31), WHOLE] | None = None
     l1_ratio: Ratio | Annotated[list[Ratio], Field(min_length=1, max_length=20)] = 1.0
     schedule: ScheduleName | Schedule | Annotated[list[ScheduleName | Schedule], Field(min_length=1, max_length=10)] | None = None
     average: Literal["rows", "folds"] = "rows"
     fixed: Literal["lambda", "C"] = "lambda"
-    random_state: Annotated[int, Field(ge=0, le=2**31)] = 0
+    random_state: Annotated[int, Field(ge=0, le=2**31), WHOLE] = 0
 
 
 class IngestOptions(Closed):
@@ -112,7 +118,7 @@ class IngestOptions(Closed):
     one_hot: Annotated[list[Column], Field(max_length=1000)] | None = None
     encoding: Literal["auto", "dense", "csr", "csc"] = "auto"
     dtype: Literal["float64", "float32", "int8", "uint8"] | None = None
-    chunks: Annotated[list[Annotated[int, Field(ge=1, le=2**40)]], Field(min_length=2, max_length=2)] | None = None
+    chunks: Annotated[list[Annotated[int, Field(ge=1, le=2**40), WHOLE]], Field(min_length=2, max_length=2)] | None = None
     missing: Literal["error", "mean", "drop", "keep"] = "error"
     missing_value: float | None = None
     memory: Bytes = "1GB"

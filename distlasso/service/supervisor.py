@@ -55,12 +55,14 @@ class Supervisor:
         self._options = [*options, "--scheduler", scheduler]
         self._children: dict[tuple[str, int], _Child] = {}
         self._lock, self._stopping = threading.Lock(), threading.Event()
-        self._thread = threading.Thread(target=self._loop, name="supervisor", daemon=True)
+        self._thread: threading.Thread | None = None
 
     def start(self) -> None:
         """Take over what an earlier service left running, and begin."""
         for record in self._store.jobs.running():
             self._store.jobs.apply(record.id, Stopped(record.job.attempt))
+        self._stopping.clear()
+        self._thread = threading.Thread(target=self._loop, name="supervisor", daemon=True)
         self._thread.start()
 
     def carry_out(self, job: str, commands: Iterable[Command]) -> None:
@@ -74,7 +76,8 @@ class Supervisor:
     def shutdown(self) -> None:
         """Have all runners end; their jobs are taken up by the next service."""
         self._stopping.set()
-        self._thread.join()
+        if self._thread is not None:
+            self._thread.join()
         with self._lock:
             for child in self._children.values():
                 child.stop()
@@ -85,7 +88,7 @@ class Supervisor:
     @property
     def alive(self) -> bool:
         """Whether jobs are being looked after."""
-        return self._thread.is_alive()
+        return self._thread is not None and self._thread.is_alive()
 
     def _loop(self) -> None:
         while not self._stopping.wait(_TICK_SECONDS):

@@ -90,13 +90,14 @@ class Work:
                 return
             case PredictJob():
                 self.model_path(spec.model)
+                self.dataset(spec.dataset)
             case FitJob() | CvJob():
+                self.dataset(spec.dataset)
                 given = arguments(spec)
                 ratios = given.get("l1_ratio", 1.0)
                 for ratio in ratios if isinstance(ratios, list) else [ratios]:
                     known = {name: given[name] for name in given if name in OPTIONS}
                     parse(0.0, **known | {"l1_ratio": ratio})
-        self.dataset(spec.dataset)
 
     def do(self, job: str, output: str, spec: Spec) -> tuple[dict[str, Any], Publication]:
         """Do a job; what it leaves behind has its final name only once the publication is carried out."""

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from typing import Annotated, final
 
 import anyio
@@ -28,7 +29,7 @@ _LOOK_SECONDS, _ALIVE_SECONDS, _UNREAD_SECONDS = 0.25, 15.0, 30.0
 
 router = APIRouter(prefix="/v1", tags=["jobs"], route_class=Guarded, responses=documented(401, 403, 413, 422))
 
-LastEventId = Annotated[int | None, Header(alias="Last-Event-ID", ge=0, le=2**62, description="The last record that was seen.")]
+LastEventId = Annotated[int, Header(alias="Last-Event-ID", ge=0, le=2**62, description="The last record that was seen.")]
 
 
 @final
@@ -37,18 +38,18 @@ class EventStream(Response):
 
     media_type = "text/event-stream"
 
-    def __init__(self, parts: AsyncIterator[str]) -> None:
+    def __init__(self, parts: AsyncGenerator[str, None]) -> None:
         super().__init__(headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
         del self.headers["content-length"]
         self._parts = parts
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send until the stream ends, or the client goes away."""
-        async with anyio.create_task_group() as group:
+        async with aclosing(self._parts) as parts, anyio.create_task_group() as group:
             group.start_soon(self._watch, receive, group.cancel_scope)
             await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
             with anyio.move_on_after(float("inf")) as patience:
-                async for part in self._parts:
+                async for part in parts:
                     patience.deadline = anyio.current_time() + _UNREAD_SECONDS
                     await send({"type": "http.response.body", "body": part.encode(), "more_body": True})
                     patience.deadline = float("inf")
@@ -65,16 +66,16 @@ class EventStream(Response):
             responses={200: {"description": "Records: id, event, data (JSON). The last is `end`.",
                              "content": {"text/event-stream": {}}}, **documented(404, 429)})  # fmt: skip
 async def events(
-    job: JobId, here: Here, last_event_id: LastEventId = None, follow: Annotated[bool, Query(description="Wait for more.")] = True
+    job: JobId, here: Here, last_event_id: LastEventId = 0, follow: Annotated[bool, Query(description="Wait for more.")] = True
 ) -> EventStream:
     """Watch a job. A client that lost its connection sends ``Last-Event-ID`` and misses nothing."""
     await run_in_threadpool(find, here, job)
     if here.counters.streams >= here.limits.streams:
         raise ProblemError(429, f"{here.limits.streams} event streams are open, which is the limit", {"Retry-After": "5"})
-    return EventStream(_parts(here, job, last_event_id or 0, follow=follow))
+    return EventStream(_parts(here, job, last_event_id, follow=follow))
 
 
-async def _parts(here: Service, job: str, last: int, *, follow: bool) -> AsyncIterator[str]:
+async def _parts(here: Service, job: str, last: int, *, follow: bool) -> AsyncGenerator[str, None]:
     here.counters.streams += 1
     try:
         said = time.monotonic()

@@ -7,14 +7,16 @@ from __future__ import annotations
 
 from typing import Annotated
 
+import anyio
 from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.responses import FileResponse
+from starlette.concurrency import run_in_threadpool
 
 from distlasso.service.archive import archived
 from distlasso.service.context import Here, Service
 from distlasso.service.faults import NotFound
 from distlasso.service.guard import Guarded, needs
-from distlasso.service.jobs import CancelAsked, ResumeAsked, State
+from distlasso.service.jobs import FINAL, CancelAsked, ResumeAsked, State
 from distlasso.service.plan import plan
 from distlasso.service.problems import ProblemError, documented
 from distlasso.service.schemas import JobId, JobList, JobResult, JobView, NewJob, PlanView
@@ -23,21 +25,29 @@ from distlasso.service.store import JobRecord
 router = APIRouter(prefix="/v1", tags=["jobs"], route_class=Guarded, responses=documented(400, 401, 403, 413, 422))
 
 Key = Annotated[str | None, Header(alias="Idempotency-Key", min_length=1, max_length=200, pattern=r"^[!-~]+$")]
+Wait = Annotated[int, Query(ge=0, le=300, description="Seconds to wait for its end before answering.")]
 Before = Annotated[int | None, Query(ge=1, le=2**62)]
 Limit = Annotated[int, Query(ge=1, le=500)]
 
 
+_LOOK_SECONDS = 0.2
 _BEFORE = {"description": "Submitted before, with the same key.", "model": JobView}
 
 
 @router.post("/jobs", status_code=201, openapi_extra=needs("submit"), responses={200: _BEFORE, **documented(404, 409, 429)})
-def submit(spec: NewJob, here: Here, request: Request, response: Response, idempotency_key: Key = None) -> JobView:
+async def submit(
+    spec: NewJob, here: Here, request: Request, response: Response, idempotency_key: Key = None, wait: Wait = 0
+) -> JobView:  # fmt: skip
     """Queue a job. With an ``Idempotency-Key`` a request that is repeated is one job."""
-    here.work.check(spec)
-    record, new = here.store.jobs.submit(
-        spec.model_dump(mode="json", exclude_unset=True), owner=request.state.who.id, output=spec.output, key=idempotency_key,
-        most=here.limits.queue,
+    await run_in_threadpool(here.work.check, spec)
+    record, new = await run_in_threadpool(
+        here.store.jobs.submit, spec.model_dump(mode="json", exclude_unset=True), owner=request.state.who.id, output=spec.output,
+        key=idempotency_key, most=here.limits.queue,
     )  # fmt: skip
+    with anyio.move_on_after(wait):
+        while wait and record.job.state not in FINAL:
+            await anyio.sleep(_LOOK_SECONDS)
+            record = await run_in_threadpool(find, here, record.id)
     response.status_code = 201 if new else 200
     response.headers["Location"] = f"/v1/jobs/{record.id}"
     return JobView.of(record)
