@@ -30,7 +30,7 @@ from typing import Any, final
 TOPIC = "distlasso"
 _FITS = 16
 _LAMBDAS = 400
-_COLUMNS = 60
+_COLUMNS = 20
 _PASSES = 200
 _ROUNDS = 400
 _NOTES = 50
@@ -58,7 +58,7 @@ class Watched:
     gaps: list[float] = field(default_factory=list)
     active: list[float] = field(default_factory=list)
     strong: list[float] = field(default_factory=list)  # admitted when the lambda was certified
-    coef: dict[int, list[float]] = field(default_factory=dict)  # by column, NaN where it was not told
+    coef: dict[int, list[float]] = field(default_factory=dict)  # of the columns told last; NaN where one was not told
     names: dict[int, str] = field(default_factory=dict)
     thinned: bool = False  # whether lambdas have been left out
     swept: deque[tuple[float, ...]] = field(default_factory=lambda: deque(maxlen=_PASSES))
@@ -120,29 +120,18 @@ class Watched:
         self.active += active
         self.strong += [float(part["strong"])] * len(lambdas)
         earlier = dict(zip(part["fresh"], part["before"], strict=True))
+        told, names = {}, {}
         for place, j in enumerate(columns):
-            line = self.coef.setdefault(j, [math.nan] * before)
+            line = self.coef.get(j, [math.nan] * before)
             if place in earlier and not self.thinned:
                 _fill(line, _numbers(earlier[place]))
-            line += [row[place] for row in coef]
-            self.names[j] = str(part["names"][place])[:_TEXT]
-        for line in self.coef.values():
-            line += [math.nan] * (len(self.lambdas) - len(line))
-        self._bound(set(columns))
-
-    def _bound(self, latest: set[int]) -> None:
-        """Of a long path keep every second lambda, of many columns those told last."""
-        while len(self.lambdas) > _LAMBDAS:
+            told[j] = line + [row[place] for row in coef]
+            names[j] = str(part["names"][place])[:_TEXT]
+        self.coef, self.names = told, names
+        while len(self.lambdas) > _LAMBDAS:  # of a long path every second lambda is enough to draw
             self.thinned = True
             for values in (self.lambdas, self.gaps, self.active, self.strong, *self.coef.values()):
                 values[:-1] = values[:-1:2]
-        for j in sorted(self.coef, key=lambda j: (j in latest, self._told(j)))[: max(len(self.coef) - _COLUMNS, 0)]:
-            del self.coef[j]
-        self.names = {j: self.names[j] for j in self.coef}
-
-    def _told(self, j: int) -> int:
-        """Last lambda at which a column was told."""
-        return max((k for k, value in enumerate(self.coef[j]) if not math.isnan(value)), default=-1)
 
 
 @final

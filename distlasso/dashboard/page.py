@@ -13,18 +13,18 @@ from typing import Any, final
 
 from bokeh.core.properties import without_property_validation
 from bokeh.layouts import column, row
-from bokeh.models import CDSView, ColumnDataSource, DataTable, Div, TableColumn
+from bokeh.models import Div, Select
 from distributed.dashboard.components import add_periodic_callback
 from distributed.dashboard.components.scheduler import BOKEH_THEME, env
 
 from distlasso.dashboard.board import Board, Watched
-from distlasso.dashboard.plots import Coefficients, Columns, Consensus, Gaps, Memory, Notes, Passes, Plot, Workers
+from distlasso.dashboard.plots import Coefficients, Columns, Consensus, Gaps, Memory, Notes, Passes, Plot, Workers, table_of
 
 PLOTS: Mapping[str, Callable[[], Plot]] = {"path": Coefficients, "gap": Gaps, "columns": Columns, "workers": Workers}
 
 _EVERY = 500  # milliseconds
 _TABLE = ("fit", "state", "lambdas", "gap", "active", "passes", "time", "data", "form")
-_WIDTHS = (110, 90, 90, 80, 80, 70, 80, 160, 500)
+_LATEST = "latest fit"
 _EMPTY = "No fit has been heard of yet. One that starts on this cluster appears here by itself."
 
 
@@ -34,9 +34,9 @@ def page(board: Board, scheduler: Any, extra: Mapping[str, Any], doc: Any) -> No
     coefficients, gaps, columns, passes, workers, memory, consensus, notes = (plot.root for plot in plots)
     view = View(board, scheduler, plots)
     doc.add_root(column(
-        view.headline, view.table, row(coefficients, gaps, sizing_mode="stretch_width"),
+        row(view.headline, view.choice, sizing_mode="stretch_width"), row(coefficients, gaps, sizing_mode="stretch_width"),
         row(columns, passes, sizing_mode="stretch_width"), row(workers, memory, sizing_mode="stretch_width"),
-        row(consensus, notes, sizing_mode="stretch_width"), sizing_mode="stretch_width",
+        row(consensus, notes, sizing_mode="stretch_width"), view.table, sizing_mode="stretch_width",
     ))  # fmt: skip
     doc.title = "distlasso"
     doc.template = env.get_template("simple.html")
@@ -61,58 +61,42 @@ def _keep_up(doc: Any, view: View) -> None:
 
 @final
 class View:
-    """What one browser looks at: the fit that was chosen in the table, or else the latest."""
+    """What one browser looks at: the fit that was chosen, or else the latest."""
 
     def __init__(self, board: Board, scheduler: Any, plots: list[Plot]) -> None:
         self._board, self._scheduler, self._plots = board, scheduler, plots
-        self._chosen: str | None = None
         self._drawn: tuple[str, int] | None = None
-        self.headline = Div(text=_EMPTY, sizing_mode="stretch_width", styles={"font-size": "120%", "margin": "4px 8px"})
-        self._source = ColumnDataSource({name: [] for name in _TABLE}, name="distlasso-fits")
-        widths = zip(_TABLE, _WIDTHS, strict=True)
-        self.table = DataTable(
-            source=self._source, columns=[TableColumn(field=name, title=name, width=width) for name, width in widths],
-            index_position=None, height=130, sizing_mode="stretch_width", sortable=False, reorderable=False,
-        )  # fmt: skip
-        self._source.selected.on_change("indices", self._choose)
+        self.headline = Div(name="distlasso-headline", text=_EMPTY, sizing_mode="stretch_width",
+                            styles={"font-size": "120%", "margin": "8px"})  # fmt: skip
+        self.choice = Select(name="distlasso-choice", options=[_LATEST], value=_LATEST, width=220)
+        self.table = Div(name="distlasso-fits", sizing_mode="stretch_width", styles={"margin": "8px"})
 
     @without_property_validation  # type: ignore[untyped-decorator]
     def update(self) -> None:
         """Show what is new."""
         fits = list(self._board.fits.values())[::-1]
-        fit = self._board.fits.get(self._chosen or "") or self._board.latest()
+        fit = self._board.fits.get(self.choice.value) or self._board.latest()
         if fit is None:
             return
-        rows = [_row(one) for one in fits]
-        table = {name: [one[name] for one in rows] for name in _TABLE}
-        if table != self._source.data:
-            self._source.data = table
-            self.table.view = CDSView()  # or else it is drawn again only when there are more rows
         self.headline.text = _headline(fit)
-        place = [k for k, one in enumerate(fits) if one.fit == self._chosen]
-        if self._source.selected.indices != place:
-            self._source.selected.indices = place
+        self.table.text = table_of(_TABLE, [_row(one) for one in fits])
+        options = [_LATEST, *(one.fit for one in fits)]
+        if self.choice.options != options:
+            self.choice.options = options
         stale = self._drawn != (fit.fit, fit.version)
         for plot in self._plots:
             if stale or (isinstance(plot, Memory) and fit.state == "running"):
                 plot.draw(fit, self._scheduler)
         self._drawn = (fit.fit, fit.version)
 
-    def _choose(self, attr: str, old: list[int], new: list[int]) -> None:
-        names = self._source.data["fit"]
-        self._chosen = names[new[0]] if new and new[0] < len(names) else None
 
-
-def _row(fit: Watched) -> dict[str, str]:
+def _row(fit: Watched) -> list[str]:
     """A fit as a row of the table."""
     n = fit.numbers
     shape = f"{n['rows']:,.0f} x {n['columns']:,.0f}" if "rows" in n and "columns" in n else ""
     done = f"{n.get('accepted', 0):,.0f} of {n['lambdas']:,.0f}" if "lambdas" in n else ""
-    return {
-        "fit": fit.fit, "state": fit.state, "lambdas": done, "gap": f"{n['gap']:.1e}" if "gap" in n else "",
-        "active": f"{n['active']:,.0f}" if "active" in n else "", "passes": f"{n.get('passes', 0):,.0f}",
-        "time": _clock(_seconds(fit)), "data": shape, "form": fit.form,
-    }  # fmt: skip
+    gap, active = f"{n['gap']:.1e}" if "gap" in n else "", f"{n['active']:,.0f}" if "active" in n else ""
+    return [fit.fit, fit.state, done, gap, active, f"{n.get('passes', 0):,.0f}", _clock(_seconds(fit)), shape, fit.form]
 
 
 def _headline(fit: Watched) -> str:

@@ -5,19 +5,20 @@ Read next: ``page.py``, which lays them out, ``board.py``, which holds what they
 
 from __future__ import annotations
 
+import html
 import math
+from collections.abc import Iterable, Sequence
 from typing import Any, Protocol, final
 
 from bokeh.models import (
     BasicTicker,
-    CDSView,
     ColumnDataSource,
     DataRange1d,
-    DataTable,
+    Div,
     FactorRange,
     HoverTool,
+    LogTicker,
     NumeralTickFormatter,
-    TableColumn,
 )
 from bokeh.plotting import figure
 
@@ -55,7 +56,7 @@ class Coefficients:
         ))  # fmt: skip
 
     def draw(self, fit: Watched, scheduler: Any) -> None:
-        """Draw a line a column, broken where it was not among the largest."""
+        """Draw a line a column; it begins late where what was before it is not known."""
         columns = list(fit.coef)
         self._source.data = {
             "lambdas": [fit.lambdas] * len(columns), "values": [fit.coef[j] for j in columns], "column": columns,
@@ -96,6 +97,7 @@ class Columns:
         for name, colour, label in named:
             self.root.line("lam", name, color=colour, line_width=2, legend_label=label, source=self._source)
         self.root.yaxis.formatter = NumeralTickFormatter(format="0,0")
+        self.root.yaxis.ticker = LogTicker(mantissas=[1, 3])
         _small_legend(self.root)
 
     def draw(self, fit: Watched, scheduler: Any) -> None:
@@ -200,21 +202,27 @@ class Consensus:
 
 @final
 class Notes:
-    """What else has happened, the latest first."""
+    """What else has happened, the latest first; there only where something has."""
 
     def __init__(self) -> None:
-        self._source = _source("notes", "after", "what")
-        columns = [TableColumn(field="after", title="after", width=90), TableColumn(field="what", title="event", width=600)]
-        self.root = DataTable(source=self._source, columns=columns, index_position=None, height=_HEIGHT, visible=False,
-                              sizing_mode="stretch_width", reorderable=False, sortable=False)  # fmt: skip
+        self.root = Div(name="distlasso-notes", height=_HEIGHT, sizing_mode="stretch_width", visible=False,
+                        styles={"overflow-y": "auto"})  # fmt: skip
 
     def draw(self, fit: Watched, scheduler: Any) -> None:
-        """List them."""
-        rows = list(fit.notes)[::-1]
-        after = [f"{max(at - fit.began, 0.0):,.1f} s" for at, _ in rows]
+        """List them; their words come over the wire."""
+        rows = [(f"{max(at - fit.began, 0.0):,.1f} s", text) for at, text in list(fit.notes)[::-1]]
         self.root.visible = bool(rows)
-        self._source.data = {"after": after, "what": [text for _, text in rows]}
-        self.root.view = CDSView()  # see ``page.py``
+        self.root.text = table_of(("after", "event"), rows)
+
+
+def table_of(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table of plain text; Bokeh's own shows what it showed first, however its source changes."""
+
+    def line(tag: str, cells: Sequence[str]) -> str:
+        style = "text-align:left;padding:2px 14px 2px 4px;vertical-align:top"
+        return "<tr>" + "".join(f'<{tag} style="{style}">{html.escape(cell)}</{tag}>' for cell in cells) + "</tr>"
+
+    return "<table>" + line("th", heads) + "".join(line("td", row) for row in rows) + "</table>"
 
 
 def _figure(title: str, **options: Any) -> Any:
@@ -230,7 +238,7 @@ def _source(name: str, *columns: str) -> ColumnDataSource:
 
 def _small_legend(plot: Any) -> None:
     plot.legend.label_text_font_size = "8pt"
-    plot.legend.border_line_alpha = 0.0
+    plot.legend.border_line_alpha = plot.legend.background_fill_alpha = 0.0
     plot.add_layout(plot.legend[0], "right")
 
 
