@@ -1,4 +1,5 @@
-"""The workloads: seeded generators of W1 to W6, the flights data F, and the folder in which one waits for the programs.
+"""The workloads: seeded generators of W1 to W6, the flights data F, the shapes that biglasso is published with (B1 to B4: gene
+expressions, images, genotypes, word counts), and the folder in which one waits for the programs.
 
 `create` generates a workload, computes its lambdas once, and writes X, y, lambdas and meta.json; `load` reads them back in the
 memory layout a program asks for. Dense X is stored in Fortran order, sparse X as CSC. Next: `peers.py`.
@@ -39,7 +40,7 @@ class Spec:
     ratio: float
     """Last lambda over lambda_max."""
     kind: str
-    """"dense", "sparse", "genotypes" or "flights"."""
+    """"dense", "expressions", "images", "sparse", "genotypes" or "flights"."""
     draws: int = 100
     """Draws a row, of sparse X only."""
 
@@ -68,6 +69,10 @@ FULL = {
     "W6": Spec(10_000, 100_000, 100, "squared", 100, 5e-2, "genotypes"),
     "F": Spec(0, 0, 0, "squared", 100, 1e-2, "flights"),
     "F-long": Spec(0, 0, 0, "squared", 100, 1e-3, "flights"),
+    "B1": Spec(536, 17_322, 50, "squared", 100, 0.1, "expressions"),
+    "B2": Spec(784, 60_000, 50, "squared", 100, 0.1, "images"),
+    "B3": Spec(313, 660_495, 50, "squared", 100, 0.1, "genotypes"),
+    "B4": Spec(5_000, 55_000, 50, "squared", 100, 0.1, "sparse", draws=230),
 }
 # The same forms in a second or less: enough to see that everything still runs and agrees.
 SMALL_SHAPES = {
@@ -77,7 +82,13 @@ SMALL_SHAPES = {
     "W4": (2_000, 40, 10),
     "W5": (1_000, 1_000, 20),
     "W6": (300, 1_500, 15),
+    "B1": (100, 800, 10),
+    "B2": (196, 1_500, 10),
+    "B3": (80, 2_000, 10),
+    "B4": (300, 2_000, 10),
 }
+FACTORS = 20  # that gene expressions share
+BLOBS = 4  # of which an image is made
 # In between, where programs that need minutes or many gigabytes at full scale can still be compared.
 MID_SHAPES = {
     "W1": (40_000, 400, 30),
@@ -111,6 +122,23 @@ def dense(rng: np.random.Generator, n: int, p: int) -> Vector:
             latent = 0.5 * latent + np.sqrt(0.75) * rng.standard_normal(n)
         centred = latent - latent.mean()
         X[:, j] = centred / np.sqrt(np.mean(centred**2)) + 0.5 * rng.standard_normal()
+    return X
+
+
+def expressions(rng: np.random.Generator, n: int, p: int) -> Vector:
+    """Return X [n, p]: gene expressions on a log scale, half of whose variance is that of common factors."""
+    shared = rng.standard_normal((n, FACTORS)) @ rng.standard_normal((FACTORS, p)) / np.sqrt(FACTORS)
+    return np.asfortranarray(8.0 + np.sqrt(0.5) * (shared + rng.standard_normal((n, p))))
+
+
+def images(rng: np.random.Generator, n: int, p: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    """Return uint8 X [n, p]: a column is the pixels of a square image of bright blobs on black, a row one pixel of them all."""
+    side = round(np.sqrt(n))
+    pixel = (np.arange(side) + 0.5) / side
+    X = np.empty((n, p), dtype=np.uint8, order="F")
+    for j in range(p):
+        across, down = (np.exp(-(((pixel - c) / 0.1) ** 2)) for c in rng.uniform(0.2, 0.8, size=(2, BLOBS, 1)))
+        X[:, j] = np.minimum(255.0, 400.0 * np.einsum("ki,kj->ij", across, down)).ravel()
     return X
 
 
@@ -189,8 +217,10 @@ def generate(name: str, scale: Scale, seed: int) -> tuple[Matrix, Vector]:
     if spec.kind == "sparse":
         X = sparse(data_rng, spec.n, spec.p, spec.draws)
     else:
-        make: Callable[..., Matrix] = genotypes if spec.kind == "genotypes" else dense
-        X = make(data_rng, spec.n, spec.p)
+        make: dict[str, Callable[..., Matrix]] = {
+            "dense": dense, "expressions": expressions, "images": images, "genotypes": genotypes,
+        }  # fmt: skip
+        X = make[spec.kind](data_rng, spec.n, spec.p)
     return X, response(truth_rng, X, spec)
 
 
@@ -227,7 +257,7 @@ def create(name: str, scale: Scale, seed: int, folder: Path) -> None:
 
 
 def load(folder: Path, layout: str) -> Problem:
-    """Read a workload; `layout` is "mmap", "C", "F", "F-float32" (dense) or "csc", "csr" (sparse)."""
+    """Read a workload; `layout` is "mmap", "C", "F", "F-float32", "F-float64" (dense) or "csc", "csr" (sparse)."""
     meta = json.loads((folder / "meta.json").read_text())
     X: Matrix
     if layout in ("csc", "csr"):

@@ -91,11 +91,12 @@ def adelie_snp(ad: Any, problem: Problem) -> Solve:
 
 _CALL = ("adelie", "adelie", "adelie:grpnet")
 _TOLERANCES = (1e-8, 1e-9, 1e-10, 1e-11, 1e-12)
-_SPARSE = dict.fromkeys(("W3", "W5", "F", "F-long"), "csc")
+_DENSE = {"W2": "F", "W4": "F", "B1": "F", "B2": "F-float64"}
+_SPARSE = dict.fromkeys(("W3", "W5", "F", "F-long", "B4"), "csc")
 PROGRAMS = [
     Program("adelie cov", *_CALL, {"W1": "C"}, _TOLERANCES, adelie_cov),
-    Program("adelie dense", *_CALL, {"W2": "F", "W4": "F"}, _TOLERANCES, adelie_dense, first={"W2": 1e-10}),
+    Program("adelie dense", *_CALL, _DENSE, _TOLERANCES, adelie_dense, first={"W2": 1e-10}),
     Program("adelie sparse", *_CALL, _SPARSE, _TOLERANCES, adelie_sparse),
-    Program("adelie snp", *_CALL, {"W6": "F"}, _TOLERANCES, adelie_snp),
+    Program("adelie snp", *_CALL, {"W6": "F", "B3": "F"}, _TOLERANCES, adelie_snp),
 ]
 CANNOT: dict[str, str] = {}

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
-from benchmarks.peers.program import Program, Solution, Solve, UnavailableError
+from benchmarks.peers.program import WIDE, Program, Solution, Solve, UnavailableError
 from benchmarks.workloads import Problem
 
 SCRIPT = Path(__file__).with_suffix(".R")
@@ -77,7 +77,7 @@ def _read(folder: Path, p: int, k: int, version: str) -> Solution:
     return Solution(sp.csr_array(beta.T), values[:k], version=f"{version} (R)")
 
 
-_LAYOUTS = {"W1": "F", "W2": "F", "W3": "csc", "W4": "F", "W5": "csc", "F": "csc", "F-long": "csc"}
+_LAYOUTS = {"W1": "F", "W2": "F", "W3": "csc", "W4": "F", "W5": "csc", "F": "csc", "F-long": "csc", "B4": "csc"} | WIDE
 PROGRAMS = [
     Program(
         "glmnet", "glmnet", "glmnet", "benchmarks.peers.glmnet:glmnet_path", _LAYOUTS,

@@ -13,6 +13,9 @@ import scipy.sparse as sp
 
 from benchmarks.workloads import Problem, Vector
 
+WIDE = {"B1": "F", "B2": "F-float64", "B3": "F-float64"}
+"""Dense workloads of few rows, for programs that read floats only."""
+
 
 @dataclass(frozen=True, slots=True)
 class Solution:

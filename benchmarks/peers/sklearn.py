@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
-from benchmarks.peers.program import Program, Solution, Solve
+from benchmarks.peers.program import WIDE, Program, Solution, Solve
 from benchmarks.workloads import Problem, Vector
 
 SWEEPS = 100_000  # its default of 1,000 sweeps a lambda is not always enough at these tolerances
@@ -71,10 +71,10 @@ def sklearn_sparse(linear_model: Any, problem: Problem) -> Solve:
 
 _CALL = ("sklearn", "scikit-learn", "sklearn.linear_model:enet_path")
 _TOLERANCES = (1e-5, 1e-6, 1e-7, 1e-8)
-_SPARSE = dict.fromkeys(("W3", "F", "F-long"), "csc")
+_SPARSE = dict.fromkeys(("W3", "F", "F-long", "B4"), "csc")
 PROGRAMS = [
     Program("scikit-learn Gram", *_CALL, {"W1": "C"}, _TOLERANCES, sklearn_gram),
-    Program("scikit-learn dense", *_CALL, {"W2": "F"}, _TOLERANCES, sklearn_dense, threads=1),
+    Program("scikit-learn dense", *_CALL, {"W2": "F"} | WIDE, _TOLERANCES, sklearn_dense, threads=1),
     Program("scikit-learn float32", *_CALL, {"W6": "F-float32"}, (1e-5, 1e-6), sklearn_dense, threads=1),
     Program("scikit-learn sparse", *_CALL, _SPARSE, _TOLERANCES, sklearn_sparse, threads=1),
 ]
