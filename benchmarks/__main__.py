@@ -1,10 +1,13 @@
-"""Entry point of `python -m benchmarks`; the commands are in `compare.py`, `cv.py`, `network.py` and `coverage.py`."""
+"""Entry point of `python -m benchmarks`: one module a command."""
 
 import sys
 
-from benchmarks import compare, coverage, cv, network
+from benchmarks import compare, complexity, coverage, cv, network, out_of_core, profile
 
-COMMANDS = {"cv": cv.main, "network": network.main, "coverage": coverage.main}
+COMMANDS = {
+    "cv": cv.main, "network": network.main, "coverage": coverage.main, "complexity": complexity.main,
+    "out-of-core": out_of_core.main, "profile": profile.main,
+}  # fmt: skip
 
 if __name__ == "__main__":
     command = COMMANDS.get(sys.argv[1] if len(sys.argv) > 1 else "")

@@ -40,6 +40,15 @@ def peak_bytes() -> int:
     return total
 
 
+def resident_bytes() -> int:
+    """Return what is resident now."""
+    total = 0
+    for folder in family():
+        with contextlib.suppress(OSError):
+            total += int((folder / "statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    return total
+
+
 def cpu_seconds() -> float:
     """Return the processor time of all of them so far."""
     ticks = 0

@@ -88,15 +88,19 @@ EXPLANATION = (
 
 def header(scale: str, seed: int, rounds: int, threads: str, limit: float) -> str:
     """Return when, where and how a table was measured."""
-    date = datetime.now(UTC).strftime("%Y-%m-%d")
     return (
-        f"{date}, {_cpu()}, {os.cpu_count()} cores, Python {platform.python_version()}, NumPy {np.__version__}, "
+        f"{today()}, {cpu_name()}, {os.cpu_count()} cores, Python {platform.python_version()}, NumPy {np.__version__}, "
         f"SciPy {scipy.__version__}; scale {scale}, seed {seed}, {threads} threads for every program, each fit in its own "
         f"process, programs in turn, {'timed once' if rounds == 1 else f'median of {rounds}'}, a fit ended after {limit:g} s."
     )
 
 
-def _cpu() -> str:
+def today() -> str:
+    """Return the date, as UTC has it."""
+    return datetime.now(UTC).strftime("%Y-%m-%d")
+
+
+def cpu_name() -> str:
     """Return the CPU's name where Linux tells it, else the architecture."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()

@@ -59,12 +59,12 @@ def dask(dl: Any, problem: Problem) -> Solve:
 
 _CALL = ("distlasso", "distlasso", "distlasso:fit_path")
 _TOLERANCES = (1e-6, 1e-7, 1e-8)
-_LAYOUTS = {
+LAYOUTS = {
     "W1": "C", "W2": "F", "W3": "csc", "W4": "C", "W5": "csc", "W6": "F", "F": "csr", "F-long": "csr",
     "B1": "F", "B2": "F", "B3": "F", "B4": "csc",
 }  # fmt: skip
 PROGRAMS = [
-    Program("distlasso", *_CALL, _LAYOUTS, _TOLERANCES, threads),
-    Program("distlasso dask", *_CALL, dict.fromkeys(_LAYOUTS, "mmap"), _TOLERANCES, dask),
+    Program("distlasso", *_CALL, LAYOUTS, _TOLERANCES, threads),
+    Program("distlasso dask", *_CALL, dict.fromkeys(LAYOUTS, "mmap"), _TOLERANCES, dask),
 ]
 CANNOT: dict[str, str] = {}
