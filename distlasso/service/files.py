@@ -46,6 +46,10 @@ class Files:
         """Where a job goes on from."""
         return self.job(job) / "checkpoint"
 
+    def checkpoints(self) -> list[str]:
+        """Jobs that have a checkpoint."""
+        return [folder.parent.name for folder in (self.root / "jobs").glob("*/checkpoint")]
+
     def log(self, job: str) -> Path:
         """What its runners printed."""
         return self.job(job) / "log.txt"

@@ -28,7 +28,7 @@ from distlasso.service.roots import Roots
 from distlasso.service.spec import parse_job
 from distlasso.service.store import JobRecord, SQLiteStore, Store
 from distlasso.service.stream import advance, data_of, kind_of
-from distlasso.service.work import Work
+from distlasso.service.work import Work, discard
 
 STOPPED, FENCED, HUNG_UP = 75, 76, 77  # exit codes: told to stop; another attempt has the job; the service is gone
 
@@ -139,6 +139,7 @@ def _run(work: Work, record: JobRecord, scheduler: str, reporter: Reporter) -> N
             placed = Work(work.store, work.files, work.roots, runtime, work.listener)
             result, publication = placed.do(record.id, record.output, parse_job(record.spec))
         reporter.end(Succeeded(attempt, result), publication)
+        discard(work.files, record.id)
     except (ResumableError, SchedulerError) as error:  # it may come back, and the checkpoint waits for it
         reporter.end(Lost(attempt, time.time(), str(error)))
     except DistlassoError as error:

@@ -61,6 +61,10 @@ class Supervisor:
         """Take over what an earlier service left running, and begin."""
         for record in self._store.jobs.running():
             self._store.jobs.apply(record.id, Stopped(record.job.attempt))
+        for job in self._files.checkpoints():
+            known = self._store.jobs.get(job)
+            if known is None or known.job.state == "succeeded":  # its runner was killed before it could clear up
+                discard(self._files, job)
         self._stopping.clear()
         self._thread = threading.Thread(target=self._loop, name="supervisor", daemon=True)
         self._thread.start()
@@ -124,9 +128,7 @@ class Supervisor:
             stopped = code == STOPPED or child.told
             why = f"its runner ended with signal {-code}" if code < 0 else f"its runner ended with code {code}"
             event = Stopped(child.attempt) if stopped else Lost(child.attempt, time.time(), why)
-            record, _ = self._store.jobs.apply(child.job, event)  # after a last word of the runner's own this changes nothing
-            if record.job.state == "succeeded":
-                discard(self._files, child.job)
+            self._store.jobs.apply(child.job, event)  # after a last word of the runner's own this changes nothing
         if child.process.stdin is not None:
             child.process.stdin.close()
         with self._lock:

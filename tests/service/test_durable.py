@@ -80,44 +80,55 @@ def test_a_service_that_is_killed_in_mid_fit_finishes_it_after_its_restart(
     succeeded_once(tmp_path, job)
 
 
-@pytest.mark.parametrize("state", ["queued", "running", "succeeded", "failed", "cancelled", "resumable"])
-def test_every_state_survives_a_kill(
-    serve: Callable[..., Served], tmp_path: Path, state: str, undisturbed: dl.Path
-) -> None:
-    """What was over stays as it was; what was not goes on by itself."""
+def test_every_state_survives_a_kill(serve: Callable[..., Served], tmp_path: Path, undisturbed: dl.Path) -> None:
+    """What was over stays as it was; what runs, waits for a runner or was to be resumed goes on by itself."""
     service = serve("--scheduler", "threads", "--insecure-local", "--jobs", "1")
     with service.client() as client:
-        if state == "queued":
-            client.submit({**FIT, "output": "before"})
-        options = {"loss": "logistic"} if state == "failed" else {"n_lambdas": 60}
-        job = client.submit({**FIT, "options": options}).id
-        wanted = {"resumable": "running", "cancelled": "running"}.get(state, state)
-        until(lambda: client.job(job).state == wanted)
-        if state in ("running", "cancelled", "resumable"):
-            until(lambda: client.job(job).progress.get("n_accepted", 0) > 0 or client.job(job).state == "succeeded")
-        if state == "cancelled":
-            client.cancel(job)
-            until(lambda: client.job(job).state == "cancelled")
-        if state == "resumable":
-            assert service.stop() == 0
-    if state == "resumable":
-        record = SQLiteStore(tmp_path / "jobs.sqlite").jobs.get(job)
-        assert record is not None
-        assert record.job.state == "resumable"
-        assert not runners(tmp_path)
-    else:
-        service.kill()
+        jobs = {"succeeded": client.submit({**FIT, "options": {"n_lambdas": 3}, "output": "succeeded"}).id,
+                "failed": client.submit({**FIT, "options": {"loss": "logistic"}, "output": "failed"}).id}  # fmt: skip
+        for state, job in jobs.items():
+            assert client.wait(job).state == state
+        jobs |= {state: client.submit({**FIT, "output": state}).id for state in ("cancelled", "resumable", "running", "queued")}
+        until(lambda: client.job(jobs["cancelled"]).progress.get("n_accepted", 0) > 0)
+        client.cancel(jobs["cancelled"])
+        until(lambda: client.job(jobs["resumable"]).progress.get("n_accepted", 0) > 0)
+        os.kill(*runners(tmp_path), signal.SIGKILL)
+        until(lambda: [client.job(job).state for job in jobs.values()] == list(jobs))
+    service.kill()
+    before = {state: SQLiteStore(tmp_path / "jobs.sqlite").jobs.get(job) for state, job in jobs.items()}
     service.start()
     with service.client() as client:
-        if state in ("failed", "cancelled"):
-            time.sleep(0.5)
-            assert client.job(job).state == state
-            client.resume(job)
-        last = client.wait(job)
-        assert last.state == ("failed" if state == "failed" else "succeeded")
-        if state != "failed":
-            same_bits(client, job, undisturbed)
-            succeeded_once(tmp_path, job)
+        for state in ("queued", "running", "resumable"):
+            assert client.wait(jobs[state]).state == "succeeded", client.job(jobs[state]).error
+            same_bits(client, jobs[state], undisturbed)
+            succeeded_once(tmp_path, jobs[state])
+        for state in ("succeeded", "failed", "cancelled"):
+            assert SQLiteStore(tmp_path / "jobs.sqlite").jobs.get(jobs[state]) == before[state]
+        client.resume(jobs["cancelled"])
+        assert client.wait(jobs["cancelled"]).state == "succeeded"
+        same_bits(client, jobs["cancelled"], undisturbed)
+
+
+def test_a_service_that_is_asked_to_end_leaves_its_jobs_to_the_next(
+    serve: Callable[..., Served], tmp_path: Path, undisturbed: dl.Path
+) -> None:
+    """SIGTERM: the runner ends, the job is resumable, and its checkpoint is where the next runner begins."""
+    service = serve()
+    with service.client() as client:
+        job = client.submit(FIT).id
+        until(lambda: client.job(job).progress.get("n_accepted", 0) > 0)
+    assert service.stop() == 0
+    record = SQLiteStore(tmp_path / "jobs.sqlite").jobs.get(job)
+    assert record is not None
+    assert record.job.state == "resumable"
+    assert not runners(tmp_path)
+    checkpoint = tmp_path / "jobs.sqlite.files" / "jobs" / job / "checkpoint"
+    assert any(file.stat().st_size > 0 for file in checkpoint.iterdir())
+    service.start()
+    with service.client() as client:
+        assert client.wait(job).state == "succeeded"
+        same_bits(client, job, undisturbed)
+    until(lambda: not checkpoint.exists())
 
 
 def test_a_runner_that_is_killed_is_replaced(serve: Callable[..., Served], tmp_path: Path, undisturbed: dl.Path) -> None:
