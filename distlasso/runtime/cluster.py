@@ -301,7 +301,7 @@ class Cluster:
 
     def _finish(self, books: ledger.Round) -> None:
         """Go on until every bundle is answered."""
-        deserted = math.inf
+        deserted = paused = math.inf
         while not books.done:
             self._listen(min(_TICK_SECONDS, self._patience.limits.floor / 4))
             if not self._line.alive:
@@ -309,6 +309,10 @@ class Cluster:
             now = time.monotonic()
             self._carry_out(books.overdue(now))
             deserted = min(deserted, now) if books.deserted else math.inf
+            paused = min(paused, now) if self._crew.paused else math.inf
+            if now - paused > self._patience.workers:
+                raise SchedulerError("the memory of all workers is nearly full, so that Dask gives them no tasks: give them more "
+                                     "memory or fewer threads, or ingest with smaller chunks")  # fmt: skip
             if now - deserted > self._patience.workers:
                 raise SchedulerError(f"all workers are gone, and none joined within {self._patience.workers:.0f} s")
 

@@ -38,6 +38,12 @@ class Crew:
         return bool(self.refused) and len(self.refused) == len(self.present)
 
     @property
+    def paused(self) -> bool:
+        """Whether all that can take part are given no tasks, for lack of memory."""
+        known = [self.present[worker] for worker in self.threads if worker in self.present]
+        return bool(known) and all(member.paused for member in known)
+
+    @property
     def trusted(self) -> dict[str, int]:
         """Threads of those who are not silent; of all if everybody is."""
         return {worker: own for worker, own in self.threads.items() if worker not in self.doubted} or self.threads

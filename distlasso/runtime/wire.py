@@ -47,6 +47,7 @@ class Member:
     threads: int
     limit: int  # bytes; 0 where there is none
     used: int  # bytes, at the last heartbeat
+    paused: bool = False  # Dask gives it no task, since its memory is nearly full
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,10 +174,12 @@ class Wire:
                 async with asyncio.timeout(_CHECK_SECONDS):
                     found = (await self._client.scheduler.identity(n_workers=-1))["workers"]
                 members = {
-                    address: Member(own["nthreads"], own["memory_limit"] or 0, own["metrics"].get("memory", 0))
+                    address: Member(
+                        own["nthreads"], own["memory_limit"] or 0, own["metrics"].get("memory", 0), own["status"] == "paused"
+                    )
                     for address, own in found.items()
                 }
-                if members.keys() != self._told.keys():
+                if _outline(members) != _outline(self._told):
                     self._told = members
                     self._news.put(Present(dict(members)))
             await asyncio.sleep(_POLL_SECONDS)
@@ -188,3 +191,7 @@ class Wire:
             self._told.pop(str(message["worker"]), None)  # another one may come at the same address
         if action == "remove-worker":
             self._news.put(Left(str(message["worker"]), bool(message["expected"])))
+
+
+def _outline(members: dict[str, Member]) -> set[tuple[str, bool]]:
+    return {(address, member.paused) for address, member in members.items()}

@@ -10,8 +10,9 @@ import platform
 import threading
 import time
 from collections import OrderedDict, deque
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from importlib import metadata
 from typing import Any
 
@@ -144,10 +145,11 @@ def answer_run(run: Run, chunks: Sequence[Any] = ()) -> Answer:
                 return Answer([], 0, lacks_rows=True)
             state.relieve(run.fit)
             with own.strong.at_work(bundle.index):
-                partial = answer_bundle(Part(data, bundle, rows, run.first_row), run.asks, own.strong)
-            moved += carried(partial)
-            tree.add(0, bundle.index, partial)
+                found = answer_bundle(Part(data, bundle, rows, run.first_row), run.asks, own.strong)
+            moved += carried(found)
+            tree.add(0, bundle.index, found)
     seconds = time.perf_counter() - started
+    state.relieve(run.fit)  # a worker that is paused gets no task that could
     return Answer(tree.nodes(), data.visited[0], moved, data.read, worker=state.address, seconds=seconds)
 
 
@@ -206,6 +208,7 @@ class _Cached:
     tiles: TileCache
     visited: list[int]
     read: dict[tuple[int, int], int]
+    relieve: Callable[[], None]
 
     @property
     def row_bounds(self) -> Ints:
@@ -225,6 +228,7 @@ class _Cached:
         return tile
 
     def _load(self, i: int, j: int) -> Block:
+        self.relieve()
         tile, reader = self.dataset.tile(i, j), self.dataset.reader
         assert isinstance(reader, StoredDense | StoredSparse)
         self.read[i, j] = reader.seen.of(i, j)
@@ -259,7 +263,7 @@ def _tiles(state: _Worker, run: Run, chunks: Sequence[Any]) -> _Cached | _Given:
         if opened.fingerprint not in ("", run.identity):
             raise StoreError(f"{run.store} was written anew since the fit began: repeat the fit on data that stand still")
         state.datasets[place] = opened
-    return _Cached(state.datasets[place], run.identity, state.tiles, [0], {})
+    return _Cached(state.datasets[place], run.identity, state.tiles, [0], {}, partial(state.relieve, run.fit))
 
 
 def _state() -> _Worker:

@@ -1,0 +1,98 @@
+"""Workers with little memory: caches give way, and data much larger than all of it pass through."""
+
+from __future__ import annotations
+
+import os
+import resource
+from pathlib import Path
+
+import numpy as np
+import pytest
+import zarr
+
+import distlasso as dl
+from distlasso import events
+from distlasso.data.blocks import DenseBlock
+from distlasso.runtime import worker as worker_module
+from distlasso.runtime.cache import StrongColumns, TileCache
+from tests.chaos.farm import Farm
+
+pytestmark = pytest.mark.xdist_group("farm")
+
+LIMIT = 200_000_000  # of the only worker, of which 120 MB are taken once everything is imported
+ROWS, COLUMNS, CHUNK_ROWS = 160_000, 10_000, 400
+
+
+def large_store(path: Path) -> str:
+    """A store that others wrote, of 1.6 GB; every chunk is the same, so that it is there at once."""
+    rng = np.random.default_rng(0)
+    group = zarr.create_group(path)
+    X = group.create_array("X", shape=(ROWS, COLUMNS), chunks=(CHUNK_ROWS, COLUMNS), dtype=np.int8)
+    tile = (rng.random((CHUNK_ROWS, COLUMNS)) < 0.02).astype(np.int8)
+    X[:CHUNK_ROWS] = tile
+    first = path / "X" / "c" / "0" / "0"
+    for k in range(1, ROWS // CHUNK_ROWS):
+        folder = path / "X" / "c" / str(k)
+        folder.mkdir()
+        os.link(first, folder / "0")
+    signal = np.tile(tile[:, :3].astype(float) @ [3.0, -2.0, 1.0], ROWS // CHUNK_ROWS)
+    group.create_array("y", data=signal + rng.standard_normal(ROWS), chunks=(ROWS,))
+    return str(path)
+
+
+def peak() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def test_data_eight_times_as_large_as_the_memory_of_all_workers(tmp_path: Path) -> None:
+    ds = dl.open_dataset(large_store(tmp_path / "large.zarr"))
+    assert ds.nbytes >= 8 * LIMIT
+    heard: list[events.Event] = []
+    with Farm(1, memory_limit=LIMIT) as farm, dl.Cluster(address=farm.address) as cluster:
+        path = dl.fit_path(ds, runtime=cluster, n_lambdas=2, lambda_min_ratio=0.8, on_event=heard.append)
+        peaks = cluster.client.run(peak)
+    assert path.converged.all() and path.n_active[-1] >= 1
+    assert len(peaks) == 1 and max(peaks.values()) < LIMIT
+    assert not [event for event in heard if isinstance(event, events.WorkerLost)]
+
+
+def test_caches_give_way_before_dask_would_pause_the_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+    tiles = TileCache(10_000)
+    state = worker_module._Worker(limit=100_000, tiles=tiles, address="")
+    for k in range(10):
+        tiles.get(k, lambda: DenseBlock(np.zeros((10, 10))))
+    mine, other = state.fit("mine").strong, state.fit("other").strong
+    for strong in (mine, other):
+        with strong.at_work(0):
+            strong.add(0, 0, np.arange(4), np.zeros((100, 4)))
+    sizes = iter([60_000, 71_000, 65_000, 71_000, 71_000])
+    monkeypatch.setattr(worker_module, "resident_bytes", lambda: next(sizes))
+    state.relieve("mine")
+    assert (tiles.held, mine.nbytes(0), other.nbytes(0)) == (8000, 3200, 3200)
+    state.relieve("mine")
+    assert (tiles.held, mine.nbytes(0), other.nbytes(0)) == (4000, 3200, 0)
+    state.relieve("mine")
+    assert (tiles.held, mine.nbytes(0), other.nbytes(0)) == (0, 0, 0)
+
+
+def test_strong_columns_of_bundles_at_work_stay() -> None:
+    strong = StrongColumns()
+    for bundle in range(4):
+        with strong.at_work(bundle):
+            strong.add(0, bundle, np.arange(2), np.zeros((50, 2)))
+    with strong.at_work(1):
+        strong.shrink(1700)
+        assert [bundle for bundle in range(4) if strong.lacking(0, bundle, np.arange(2)) is None] == [1, 3]
+        strong.shrink(0)
+        assert strong.lacking(0, 1, np.arange(2)) is None
+    strong.shrink(0)
+    assert strong.nbytes(0) == 0
+
+
+def test_caches_of_fits_that_are_gone_do_not_pile_up() -> None:
+    state = worker_module._Worker(limit=None, tiles=TileCache(1), address="")
+    for k in range(20):
+        state.fit(f"fit {k}")
+    assert len(state.fits) < 10 and "fit 19" in state.fits
+
+
