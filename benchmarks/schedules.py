@@ -11,8 +11,8 @@ sigma^2`, not that of a sample. *Holds* says whether PruneRefine's median false 
 and its median error ratio at most 1.0. Seeds beside an entry are fewer than those of the row: the method costs more.
 
 Real data have no known truth: entries are `features / error`, the median number of features and the median ratio of squared errors
-on held-out rows to the lasso's, over random splits. Times are CPU seconds of a whole `cross_validate` at its defaults (10 folds,
-100 lambdas), one method after the other in one process, over those of the lasso.
+on held-out rows to the lasso's, over random splits. Times are CPU seconds of a whole `cross_validate`, one method after the other
+in one process, over those of the lasso: with folds and lambdas of the study, or at the defaults (10 folds, 100 lambdas, no cap).
 
 Results go to `--cache` as they come and are not computed again; `--out` writes the table of all that is there.
 """
@@ -26,6 +26,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,7 @@ METHODS: dict[str, Any] = {
 RULES = ("min", "1se")
 TRUE = 30
 DESIGN: dict[str, Any] = {"folds": 5, "n_lambdas": 50, "lambda_min_ratio": 0.01, "max_active": 300}
+TIMED: dict[str, dict[str, Any]] = {"study": DESIGN, "defaults": {}}
 Row = dict[str, Any]
 
 
@@ -155,16 +157,17 @@ def split(name: str, seed: int, methods: Sequence[str]) -> list[Row]:
     } for method, rule, b, level, last in chosen(cv)]  # fmt: skip
 
 
-def clock(setting: Setting, seed: int, methods: Sequence[str]) -> list[Row]:
-    """CPU seconds of a cross-validation by each method, at the defaults."""
-    data, seconds = draw(setting, seed), {}
+def clock(setting: Setting, design: str, seed: int, methods: Sequence[str]) -> list[Row]:
+    """CPU seconds of a cross-validation by each method."""
+    data, seconds, options = draw(setting, seed), {}, TIMED[design]
     for name in methods:
         dl.cross_validate(data.X[:40, :60], data.y[:40], schedule=METHODS[name], folds=3, n_lambdas=5)
     for name in methods:
         started = time.process_time()
-        dl.cross_validate(data.X, data.y, schedule=METHODS[name])
+        dl.cross_validate(data.X, data.y, schedule=METHODS[name], **options)
         seconds[name] = time.process_time() - started
-    return [{"kind": "time", **asdict(setting), "seed": seed, "method": name, "seconds": own} for name, own in seconds.items()]
+    key: Row = {"kind": "time", **asdict(setting), "design": design, "seed": seed}
+    return [{**key, "method": name, "seconds": own} for name, own in seconds.items()]
 
 
 class Cache:
@@ -250,16 +253,16 @@ def real_table(rows: Sequence[Row]) -> str:
 def time_table(rows: Sequence[Row]) -> str:
     """One line a setting."""
     rows = [row for row in rows if row["kind"] == "time"]
-    lines = _head(["n", "rho", "SNR", "seeds", "lasso, CPU s", *(name for name in METHODS if name != "lasso")])
-    for key in sorted({(row["n"], row["rho"], row["snr"]) for row in rows}):
-        own = [row for row in rows if (row["n"], row["rho"], row["snr"]) == key]
+    lines = _head(["n", "rho", "SNR", "folds and lambdas", "seeds", "lasso, CPU s", *(name for name in METHODS if name != "lasso")])
+    for key in sorted({(row["n"], row["rho"], row["snr"], row["design"]) for row in rows}):
+        own = [row for row in rows if (row["n"], row["rho"], row["snr"], row["design"]) == key]
         base = {row["seed"]: row["seconds"] for row in own if row["method"] == "lasso"}
         cells = []
         for name in METHODS:
             ratios = [row["seconds"] / base[row["seed"]] for row in own if row["method"] == name and row["seed"] in base]
             cells.append(f"{np.median(ratios):.2f} x" if ratios else "-")
         first = f"{np.median(list(base.values())):.1f}"
-        lines.append(_line([f"{key[0]:,}", f"{key[1]:g}", f"{key[2]:g}", f"{len(base)}", first, *cells[1:]]))
+        lines.append(_line([f"{key[0]:,}", f"{key[1]:g}", f"{key[2]:g}", key[3], f"{len(base)}", first, *cells[1:]]))
     return "\n".join(lines)
 
 
@@ -289,7 +292,8 @@ def run(options: Any, cache: Cache) -> None:
     jobs: list[tuple[Callable[..., list[Row]], Any, int, dict[str, Any]]] = []
     for seed in range(options.seed, options.seed + options.seeds):
         jobs += [(simulate, cell, seed, {"kind": "simulated", **asdict(cell)}) for cell in cells if not options.times]
-        jobs += [(clock, cell, seed, {"kind": "time", **asdict(cell)}) for cell in cells if options.times]
+        jobs += [(partial(clock, cell), options.times, seed, {"kind": "time", **asdict(cell), "design": options.times})
+                 for cell in cells if options.times]  # fmt: skip
         jobs += [(split, name, seed, {"kind": "real", "data": name}) for name in options.real]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", dl.CertificateWarning)
@@ -308,7 +312,7 @@ def main(given: Sequence[str] | None = None) -> int:
     parser.add_argument("--p", type=int, default=2000)
     parser.add_argument("--real", nargs="*", choices=sorted(REAL), default=[], help="real data sets")
     parser.add_argument("--methods", nargs="*", choices=list(METHODS), default=list(METHODS))
-    parser.add_argument("--times", action="store_true", help="measure times instead, each method alone")
+    parser.add_argument("--times", choices=list(TIMED), help="measure times instead, each method alone")
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--seed", type=int, default=1, help="the first one")
     parser.add_argument("--minutes", type=float, default=np.inf, help="start nothing new after this time")

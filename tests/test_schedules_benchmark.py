@@ -67,6 +67,7 @@ def test_nothing_new_is_begun_when_the_time_is_over(tmp_path: Path, capsys: pyte
 
 
 def test_times_are_ratios_to_the_lasso_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert schedules.main([*TINY, "--seeds", "1", "--times", "--cache", str(tmp_path), "--methods", "lasso", "PruneRefine"]) == 0
-    assert "| 60 | 0.5 | 2 | 1 |" in capsys.readouterr().out
+    alone = ["--seeds", "1", "--times", "defaults", "--methods", "lasso", "PruneRefine"]
+    assert schedules.main([*TINY, *alone, "--cache", str(tmp_path)]) == 0
+    assert "| 60 | 0.5 | 2 | defaults | 1 |" in capsys.readouterr().out
     assert len((tmp_path / "schedules.jsonl").read_text().splitlines()) == 2
