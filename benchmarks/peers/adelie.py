@@ -95,7 +95,7 @@ _DENSE = {"W2": "F", "W4": "F", "B1": "F", "B2": "F-float64"}
 _SPARSE = dict.fromkeys(("W3", "W5", "F", "F-long", "B4"), "csc")
 PROGRAMS = [
     Program("adelie cov", *_CALL, {"W1": "C"}, _TOLERANCES, adelie_cov),
-    Program("adelie dense", *_CALL, _DENSE, _TOLERANCES, adelie_dense, first={"W2": 1e-10}),
+    Program("adelie dense", *_CALL, _DENSE, _TOLERANCES, adelie_dense, first={"W2": 1e-11}),
     Program("adelie sparse", *_CALL, _SPARSE, _TOLERANCES, adelie_sparse),
     Program("adelie snp", *_CALL, {"W6": "F", "B3": "F"}, _TOLERANCES, adelie_snp),
 ]

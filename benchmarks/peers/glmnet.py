@@ -82,6 +82,7 @@ PROGRAMS = [
     Program(
         "glmnet", "glmnet", "glmnet", "benchmarks.peers.glmnet:glmnet_path", _LAYOUTS,
         (1e-7, 1e-9, 1e-11, 1e-13), glmnet_path, threads=1,
+        first={"W3": 1e-11, "W5": 1e-9},
     )
 ]  # fmt: skip
 CANNOT = {"W6": "copies X as doubles, 16 GB and more"}

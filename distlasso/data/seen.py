@@ -5,10 +5,10 @@ Read next: ``store.py``.
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Callable
 from typing import final
 
+import google_crc32c
 import numpy as np
 from numpy.typing import NDArray
 
@@ -36,6 +36,7 @@ class Seen:
         """
         total = 0
         for part in parts:
-            total = zlib.crc32(np.ascontiguousarray(part).data, total)
+            # The checksum that chunks have too: it has an instruction of its own, and costs a tenth of zlib's.
+            total = google_crc32c.extend(total, np.ascontiguousarray(part).view(np.uint8).reshape(-1))
         if self._sums.setdefault((i, j), total) != total:
             raise StoreError(f"chunk {path()} has changed since it was first read: fit on data that stand still")

@@ -21,6 +21,7 @@ import zarr
 from numpy.typing import NDArray
 from zarr.codecs import BloscCodec, Crc32cCodec
 
+from distlasso.data import plain
 from distlasso.data.blocks import Block
 from distlasso.data.dataset import STORED_DTYPES, Dataset, as_block, check_rows, check_weights
 from distlasso.data.missing import Code, checked
@@ -209,10 +210,11 @@ def _dense(name: str, array: Any, strict: bool) -> dict[str, Any]:
         raise StoreError(f"{name}: X is empty, it has {n} rows and {p} columns")
     rows, columns = array.shards or array.chunks
     row_bounds, col_bounds = _regular(n, rows), _regular(p, columns)
+    checksums = None if array.metadata.zarr_format != 3 else plain.checksums(array.metadata.to_dict(), array.dtype.itemsize)
     return {
         "shape": (n, p), "dtype": array.dtype, "encoding": "dense", "row_bounds": row_bounds,
         "col_bounds": col_bounds, "nnz": n * p, "nbytes": n * p * array.dtype.itemsize, "missing_value": code,
-        "reader": StoredDense(array, row_bounds, col_bounds, strict, code, Seen()),
+        "reader": StoredDense(array, row_bounds, col_bounds, strict, code, Seen(), checksums),
     }  # fmt: skip
 
 
@@ -266,14 +268,25 @@ class StoredDense:
     strict: bool
     missing_value: Code | None
     seen: Seen
+    checksums: bool | None  # None: chunks are not plain
 
     def read(self, i: int, j: int) -> Block:
         """Read and decode a tile."""
         rows = slice(int(self.row_bounds[i]), int(self.row_bounds[i + 1]))
         columns = slice(int(self.col_bounds[j]), int(self.col_bounds[j + 1]))
-        values = read_array(self.array, (rows, columns), strict=self.strict)
+        values = self._plain(rows, columns)
+        if values is None:
+            values = read_array(self.array, (rows, columns), strict=self.strict)
         self.seen.check(i, j, (values,), lambda: _chunk_paths(self.array, (rows, columns))[0])
         return as_block(values, self.missing_value)
+
+    def _plain(self, rows: slice, columns: slice) -> NDArray[Any] | None:
+        """The tile without zarr, where its chunk is a plain local file."""
+        (path, *_) = _chunk_paths(self.array, (rows, columns))
+        if self.checksums is None or not path.startswith("/"):
+            return None
+        chunk = plain.read(path, self.array.chunks, self.array.dtype, checked=self.checksums)
+        return None if chunk is None else np.ascontiguousarray(chunk[: rows.stop - rows.start, : columns.stop - columns.start])
 
 
 @final

@@ -1,0 +1,85 @@
+"""Plain local chunks are read without zarr, give the same values, and leave every error to it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import zarr
+
+import distlasso as dl
+from distlasso.data import plain, store
+from distlasso.errors import StoreError
+
+X = np.random.default_rng(0).standard_normal((50, 7))
+SHAPE = (16, 4)  # of chunks: ragged at both ends
+
+
+def written(folder: Path, dtype: str = "float64", **options: Any) -> Path:
+    """A store as another program may write it."""
+    group = zarr.create_group(folder / "X.zarr")
+    array = group.create_array("X", shape=X.shape, chunks=SHAPE, dtype=dtype, **options)
+    array[:] = X.astype(dtype)
+    group.create_array("y", shape=(50,), dtype="float64")[:] = X[:, 0]
+    return folder / "X.zarr"
+
+
+def tiles(dataset: dl.Dataset) -> np.ndarray[Any, Any]:
+    """All tiles put together."""
+    rows, columns = dataset.row_bounds.size - 1, dataset.col_bounds.size - 1
+    widths = np.diff(dataset.col_bounds)
+    got = [[dataset.tile(i, j).gather(np.arange(widths[j])) for j in range(columns)] for i in range(rows)]
+    return np.block(got)
+
+
+@pytest.fixture
+def counted(monkeypatch: pytest.MonkeyPatch) -> list[object]:
+    """What was read by zarr."""
+    read, calls = store.read_array, []
+
+    def counting(array: Any, selection: Any, *, strict: bool) -> Any:
+        if array.ndim == 2:
+            calls.append(selection)
+        return read(array, selection, strict=strict)
+
+    monkeypatch.setattr(store, "read_array", counting)
+    return calls
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32", "int8", "uint8"])
+@pytest.mark.parametrize("codecs", [None, [zarr.codecs.Crc32cCodec()]], ids=["bare", "crc32c"])
+def test_plain_chunks_are_read_without_zarr(tmp_path: Path, counted: list[object], dtype: str, codecs: Any) -> None:
+    found = tiles(dl.open_dataset(written(tmp_path, dtype, compressors=codecs)))
+    assert found.dtype == dtype and np.array_equal(found, X.astype(dtype)) and not counted
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"compressors": zarr.codecs.GzipCodec()}, {"shards": (32, 8), "compressors": None},
+     {"serializer": zarr.codecs.BytesCodec(endian="big")},
+     {"filters": zarr.codecs.TransposeCodec(order=(1, 0)), "compressors": None}],
+    ids=["compressed", "sharded", "big-endian", "transposed"],
+)  # fmt: skip
+def test_all_other_chunks_are_left_to_zarr(tmp_path: Path, counted: list[object], options: dict[str, Any]) -> None:
+    assert np.array_equal(tiles(dl.open_dataset(written(tmp_path, **options))), X) and counted
+
+
+def test_a_chunk_that_was_not_written_is_zarrs_business(tmp_path: Path) -> None:
+    where = written(tmp_path, compressors=None)
+    (where / "X" / "c" / "1" / "0").unlink()
+    expected = X.copy()
+    expected[16:32, :4] = 0.0
+    assert np.array_equal(tiles(dl.open_dataset(where)), expected)
+
+
+def test_a_flipped_bit_is_noticed_and_its_chunk_named(tmp_path: Path) -> None:
+    dl.ingest((X, X[:, 0]), tmp_path / "own.zarr", chunks=SHAPE)
+    chunk = tmp_path / "own.zarr" / "X" / "c" / "1" / "0"
+    content = bytearray(chunk.read_bytes())
+    content[100] ^= 1
+    chunk.write_bytes(content)
+    assert plain.read(str(chunk), SHAPE, np.dtype(np.float64), checked=True) is None
+    with pytest.raises(StoreError, match="X/c/1/0"):
+        tiles(dl.open_dataset(tmp_path / "own.zarr"))
