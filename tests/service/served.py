@@ -52,7 +52,7 @@ class Served:
         log = (self.folder / "serve.log").open("ab")
         before = (self.folder / "serve.log").stat().st_size
         self.process = subprocess.Popen(self._command, stdout=log, stderr=log)
-        for _ in range(600):
+        for _ in range(1200):
             said = (self.folder / "serve.log").read_bytes()[before:].decode()
             found = re.search(r"service: (\S+)", said)
             if found is not None:
@@ -68,13 +68,13 @@ class Served:
 
     def stop(self) -> int:
         self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(30)
+        return self.process.wait(60)
 
     def client(self, token: str | None = None) -> Client:
         return Client(self.url, token)
 
 
-def until(condition: Callable[[], Any], seconds: float = 60.0) -> Any:
+def until(condition: Callable[[], Any], seconds: float = 180.0) -> Any:
     """Wait for something that will happen."""
     end = time.monotonic() + seconds
     while not (value := condition()):

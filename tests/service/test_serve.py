@@ -13,6 +13,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -32,42 +33,63 @@ from distlasso.service.store import SQLiteStore
 ROOT = Path(__file__).parents[2]
 
 
-def run(*arguments: Any, **environment: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "distlasso.cli", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120, env={**os.environ, **environment})
+@dataclass(frozen=True)
+class Done:
+    """How a command ended."""
+
+    code: int
+    out: str
+    err: str
 
 
-def said(*arguments: Any, **environment: str) -> Any:
-    done = run(*arguments, "--json", **environment)
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Done]:
+    """Runs the command line in this process: the services that it asks are others."""
+
+    def command(*arguments: Any) -> Done:
+        capsys.readouterr()
+        monkeypatch.setattr(sys, "argv", ["distlasso", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        found = capsys.readouterr()
+        return Done(int(ended.value.code or 0), found.out, found.err)
+
+    return command
 
 
-def test_a_job_from_the_command_line_with_a_token(serve: Callable[..., Served], tmp_path: Path) -> None:
+def test_a_job_from_the_command_line_with_a_token(
+    serve: Callable[..., Served], tmp_path: Path, run: Callable[..., Done], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Token, submit, watch, list, result; revoked, the same token is worth nothing."""
+
+    def said(*arguments: Any) -> Any:
+        done = run(*arguments, "--json")
+        assert done.code == 0, done.err
+        return json.loads(done.out)
+
     store = tmp_path / "jobs.sqlite"
     token = said("token", "create", "me", "--scope", "submit", "--days", "1", "--store", store)
     (tmp_path / "ingest.toml").write_text('kind = "ingest"\nsource = "table.csv"\noutput = "table"\noptions = {target = "y"}')
     (tmp_path / "fit.toml").write_text('kind = "fit"\ndataset = "table"\noutput = "m"\n[options]\nn_lambdas = 20')
-    here = {"DISTLASSO_URL": serve("--scheduler", "threads").url, "DISTLASSO_TOKEN": token["token"]}
-    done = run("submit", tmp_path / "ingest.toml", "--watch", **here)
-    assert (done.returncode, "succeeded" in done.stdout, "running" in done.stderr) == (0, True, True), done.stderr
-    assert said("submit", tmp_path / "fit.toml", "--dry-run", **here)["passes"] == [1, 3]
-    job = said("submit", tmp_path / "fit.toml", "--key", "once", **here)["id"]
-    assert said("submit", tmp_path / "fit.toml", "--key", "once", **here)["id"] == job
-    lines = run("watch", job, "--json", **here).stdout.splitlines()
-    assert json.loads(lines[-1])["state"] == "succeeded"
-    assert said("jobs", **here)[0]["id"] == job
-    assert said("result", job, "--out", tmp_path / "model", **here)["lambdas"] == 20
+    monkeypatch.setenv("DISTLASSO_URL", serve("--scheduler", "threads").url)
+    monkeypatch.setenv("DISTLASSO_TOKEN", token["token"])
+    done = run("submit", tmp_path / "ingest.toml", "--watch")
+    assert (done.code, "succeeded" in done.out, "running" in done.err) == (0, True, True), done.err
+    assert said("submit", tmp_path / "fit.toml", "--dry-run")["passes"] == [1, 3]
+    job = said("submit", tmp_path / "fit.toml", "--key", "once")["id"]
+    assert said("submit", tmp_path / "fit.toml", "--key", "once")["id"] == job
+    assert json.loads(run("watch", job, "--json").out.splitlines()[-1])["state"] == "succeeded"
+    assert said("jobs")[0]["id"] == job
+    assert said("result", job, "--out", tmp_path / "model")["lambdas"] == 20
     assert isinstance(dl.load(tmp_path / "model"), dl.Path)
     for command, words in ((["cancel", job], "succeeded"), (["result", job, "--out", tmp_path / "model"], "exists already")):
-        refused = run(*command, **here)
-        assert (refused.returncode, words in refused.stderr, refused.stderr.count("\n")) == (2, True, 1)
-    assert said("token", "list", "--store", store)[0]["state"] == "valid"
-    assert run("token", "revoke", token["id"], "--store", store).returncode == 0
-    refused = run("jobs", **here)
-    assert (refused.returncode, "needs a valid token" in refused.stderr) == (2, True)
-    assert token["token"] not in run("token", "list", "--store", store).stdout
+        refused = run(*command)
+        assert (refused.code, words in refused.err, refused.err.count("\n")) == (2, True, 1)
+    listed = run("token", "list", "--store", store).out
+    assert ("valid" in listed, token["token"] in listed) == (True, False)
+    assert run("token", "revoke", token["id"], "--store", store).code == 0
+    refused = run("jobs")
+    assert (refused.code, "needs a valid token" in refused.err) == (2, True)
 
 
 BAD: dict[str, tuple[list[str], str]] = {
@@ -86,19 +108,16 @@ BAD: dict[str, tuple[list[str], str]] = {
 
 @pytest.mark.parametrize("name", BAD)
 def test_bad_input_is_one_line_and_exit_code_2(
-    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    name: str, tmp_path: Path, run: Callable[..., Done], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whatever it is, and without a traceback."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "README").write_text("no = = toml")
     places = {"STORE": str(tmp_path / "jobs.sqlite"), "README": str(tmp_path / "README")}
     arguments, words = BAD[name]
-    monkeypatch.setattr(sys, "argv", ["distlasso", *(places.get(argument, argument) for argument in arguments)])
-    with pytest.raises(SystemExit) as ended:
-        main()
-    said = capsys.readouterr()
-    assert (ended.value.code, said.out, said.err.count("\n")) == (2, "", 1), said.err
-    assert words in said.err
+    done = run(*(places.get(argument, argument) for argument in arguments))
+    assert (done.code, done.out, done.err.count("\n")) == (2, "", 1), done.err
+    assert words in done.err
 
 
 def test_tls_is_spoken_and_nothing_else(serve: Callable[..., Served], tmp_path: Path) -> None:

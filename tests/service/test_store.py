@@ -156,4 +156,4 @@ def test_processes_that_make_the_store_at_the_same_time_all_succeed(tmp_path: Pa
     code = f"from distlasso.service.store import SQLiteStore; SQLiteStore({str(tmp_path / 'new.sqlite')!r}).jobs.counts()"
     running = [subprocess.Popen([sys.executable, "-c", code]) for _ in range(4)]
     assert [process.wait(60) for process in running] == [0] * 4
-    assert (tmp_path / "new.sqlite").stat().st_mode & 0o077 == 0
+    assert all(file.stat().st_mode & 0o077 == 0 for file in tmp_path.iterdir())

@@ -62,8 +62,9 @@ class Database:
         self.file = Path(file)
         self._mine = threading.local()
         try:
+            self.file.touch(mode=0o600)  # digests of tokens and names of data are nobody else's business
             self._migrate()
-        except sqlite3.Error as error:
+        except (sqlite3.Error, OSError) as error:
             raise StoreError(f"{self.file} cannot be used as the service's store: {error}") from error
 
     def read(self) -> sqlite3.Connection:
@@ -93,10 +94,7 @@ class Database:
         return connection
 
     def _migrate(self) -> None:
-        new = not self.file.exists()
         connection = self.read()
-        if new:
-            self.file.chmod(0o600)  # digests of tokens and names of data are nobody else's business
         (version,) = connection.execute("PRAGMA user_version").fetchone()
         if version > len(_MIGRATIONS):
             raise StoreError(f"{self.file} was written by a later version of distlasso: use that one")
