@@ -121,7 +121,7 @@ class Project:
     def up(self, name: str) -> None:
         """Start a role and wait until it is healthy by its own account."""
         container = self.containers[name] = self.start(name)
-        deadline = time.monotonic() + 90
+        deadline = time.monotonic() + 180
         while (probed := container.run(*self.probe(name))).returncode:
             assert container.process.poll() is None and time.monotonic() < deadline, f"{probed.stderr}\n{container.log.read_text()}"
             time.sleep(0.3)
@@ -135,7 +135,7 @@ class Project:
 @engineless
 def test_a_fit_on_the_projects_cluster_has_the_bits_of_the_image(running: Project, deployed: Path) -> None:
     fit = running.start("fit", ["/data/d.zarr", "--out", "/state/model", "--json"])
-    assert fit.process.wait(120) == 0, fit.log.read_text()
+    assert fit.process.wait(180) == 0, fit.log.read_text()
     same_bits(deployed / "state" / "model", deployed / "expected")
     assert (deployed / "state" / "model").stat().st_uid == UID
 

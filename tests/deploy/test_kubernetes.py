@@ -252,7 +252,7 @@ class Pods:
         return True
 
     def wait(self, role: str, probe: str) -> None:
-        deadline = time.monotonic() + 90
+        deadline = time.monotonic() + 180
         while not self.answers(role, probe):
             container = self.containers[role]
             assert container.process.poll() is None and time.monotonic() < deadline, container.log.read_text()
@@ -274,7 +274,7 @@ def running(tmp_path_factory: pytest.TempPathFactory, deployed: Path) -> Iterato
 @engineless
 def test_a_job_fits_on_the_cluster_with_the_bits_of_the_image(running: Pods, deployed: Path) -> None:
     job = running.start("fit", **{"/data/flights.zarr": "/data/d.zarr"})
-    assert job.process.wait(120) == 0, job.log.read_text()
+    assert job.process.wait(180) == 0, job.log.read_text()
     found, expected = dl.load(running.folder / "models" / "flights"), dl.load(deployed / "expected")
     assert isinstance(found, dl.Path) and isinstance(expected, dl.Path)
     assert (found.coef != expected.coef).nnz == 0

@@ -66,10 +66,10 @@ class Job:
     def wait_for_progress(self) -> None:
         """Until it runs and has something in its checkpoint to go on from."""
         self.slurm.wait_until(
-            lambda: self.state == "RUNNING" and self.journal.exists() and self.journal.stat().st_size > 0, "a checkpoint", 120
+            lambda: self.state == "RUNNING" and self.journal.exists() and self.journal.stat().st_size > 0, "a checkpoint", 180
         )
 
-    def end(self, seconds: float = 120) -> dict[str, str]:
+    def end(self, seconds: float = 180) -> dict[str, str]:
         over = ("COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL", "PREEMPTED")
         self.slurm.wait_until(lambda: self.state in over, f"the end of the job; its log:\n{self.text}", seconds)
         return self.slurm.job(self.number)
@@ -122,7 +122,9 @@ def test_walltime_becomes_a_checkpoint_and_the_job_queues_again_by_itself(
     job.wait_for_progress()
     for worker in job.workers():
         worker.suspend()
-    ended = job.end(240)
+    slurm.wait_until(lambda: "queueing again" in job.text, "the signal before the walltime", 150)
+    slurm("scontrol", "update", f"JobId={job.number}", "TimeLimit=10")  # once is enough, also on a busy machine
+    ended = job.end(300)
     assert ended["JobState"] == "COMPLETED" and int(ended["Restarts"]) > 0, job.text
     assert "walltime ends" in job.text and "stopped by SIGUSR1" in job.text
     same_bits(job.model, undisturbed)
@@ -134,7 +136,7 @@ def test_a_preempted_job_queues_again_and_goes_on_after_the_urgent_one(
     job = Job(slurm, tmp_path, store)
     job.wait_for_progress()
     urgent = slurm("sbatch", "--parsable", "--partition=urgent", "--exclusive", "--nodes=2", "--output=/dev/null", "--wrap=sleep 1")
-    ended = job.end(240)
+    ended = job.end(300)
     assert ended["JobState"] == "COMPLETED" and ended["Restarts"] == "1", job.text
     assert slurm.job(urgent.strip())["JobState"] == "COMPLETED"
     same_bits(job.model, undisturbed)
