@@ -64,6 +64,7 @@ class State:
     lavish: bool  # whether columns cost little once admitted: too few then costs more than too many
     # changes when columns are admitted
     strong: Mask
+    own: int  # how many of them this fit has asked for: columns of fits beside it are no measure of what it needs
     # changes with every batch
     accepted: int = 0
     stop: int = 0
@@ -94,7 +95,7 @@ def begin(
     lavish : bool
         Whether columns cost little once admitted.
     """
-    state = State(lambdas, tol, most, lavish, admitted)
+    state = State(lambdas, tol, most, lavish, admitted, int(admitted.sum()))
     return _plan(state, strength[:, None], np.array([max(lam_max, lambdas[0])]))
 
 
@@ -140,7 +141,7 @@ def _plan(
     start = state.accepted
     limit = min(start + state.most, state.lambdas.size)
     margin, growth = (_LAVISH_MARGIN, _LAVISH_GROWTH) if state.lavish else (_MARGIN, 1)
-    budget = max(_BUDGET, growth * int(state.strong.sum()))
+    budget = max(_BUDGET, growth * state.own)
     stop, expected = limit, _expected(strength, lams, state.lambdas[limit - 1], margin) & ~state.strong
     while stop > start + 1 and stop > keep_stop and int(expected.sum()) > budget:
         stop = start + max(1, (stop - start) * 3 // 4)
@@ -148,7 +149,7 @@ def _plan(
     admit = expected if violators is None else expected | violators
     if state.lavish and 2 * int((state.strong | admit).sum()) > admit.size:
         admit = ~state.strong  # a guess that misses a few costs a second solve, and saves less than half of a look
-    state = replace(state, strong=state.strong | admit, stop=stop)
+    state = replace(state, strong=state.strong | admit, own=state.own + int(admit.sum()), stop=stop)
     return state, Solve(start, stop, np.flatnonzero(admit), state.sharpness)
 
 

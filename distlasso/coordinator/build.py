@@ -19,6 +19,7 @@ from distlasso.coordinator.problem import Problem, Task
 from distlasso.coordinator.rounds import Rounds
 from distlasso.coordinator.side_by_side import SideBySide
 from distlasso.coordinator.squared import Squared
+from distlasso.losses import Loss
 from distlasso.solvers.abreast import SPAN
 
 
@@ -32,6 +33,21 @@ def build(task: Task, form: Form, solver: str) -> tuple[Problem, str]:
     chosen = "; chosen by auto: fewest passes to the certificate" if solver == "auto" else ""
     because = "" if name == "admm" else f", because {form.because}"  # admm is the same in every form
     return problem, f"{name}: {reason}{because}{chosen}"
+
+
+def keeper(loss: Loss, form: Form, solver: str) -> str:
+    """Who keeps the strong columns of the problem that ``build`` makes: "coordinator", "bundles", or nobody ("").
+
+    Nobody does where the Gram of all columns is there, so that none has to be admitted.
+    """
+    if form.kind == "residual":
+        return "bundles" if solver == "admm" else "coordinator"
+    return "" if form.kind == "gram" and descends(loss, solver) else "bundles"
+
+
+def descends(loss: Loss, solver: str) -> bool:
+    """Whether the problem is ``Squared``, which can descend on Grams."""
+    return loss.quadratic and solver in ("auto", "bcd")
 
 
 def build_multi_task(tasks: Sequence[Task], form: Form) -> tuple[Problem, str]:

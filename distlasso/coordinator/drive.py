@@ -41,6 +41,10 @@ class Solutions:
         """Solutions that may be replaced one by one."""
         return Solutions(list(self.coef), list(self.intercept), list(self.gap), list(self.value), self.ended)
 
+    def first(self, count: int) -> Solutions:
+        """The solutions at the largest lambdas."""
+        return Solutions(self.coef[:count], self.intercept[:count], self.gap[:count], self.value[:count], self.ended)
+
     def drop_last(self) -> None:
         """Forget the solution at the smallest lambda."""
         self.coef.pop()

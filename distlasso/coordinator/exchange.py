@@ -50,6 +50,7 @@ class Exchange:
     rows: int = 0  # which row space it asks about
     fit: int = 0  # for whom: fits have strong columns of their own
     kept: int = -1  # whose strong columns; -1 is its own
+    alike: bool = False  # whether the curvature of other fits will do
 
     def ask(
         self, query: Query, models: Models | None = None, derivative: Floats | None = None, *, sweep: bool = True

@@ -7,14 +7,14 @@ All row-space quantities are here; the data is asked only to gather columns and 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, final
+from typing import final
 
 import numpy as np
-import scipy.sparse as sp
 from numpy.typing import NDArray
 
+from distlasso.coordinator.gathered import Gathered
 from distlasso.coordinator.problem import Task
-from distlasso.queries import Gather, Gradient, LookPartial
+from distlasso.queries import Gradient, LookPartial
 from distlasso.solvers.columns import Columns, LossRows
 from distlasso.solvers.smooth import Curvature, Point
 
@@ -29,8 +29,10 @@ class Held:
     def __init__(self, task: Task) -> None:
         self._task = task
         self._rows = LossRows(task.exchange.loss, task.y, task.weight, task.offset, task.space.intercept)
+        shared = None if task.shared is None else task.shared.gathered
+        self._gathered = Gathered(task.exchange) if shared is None else shared
         self.columns: Ints = task.free
-        self.strong = self._gather(task.free, None)
+        self.strong = self._look_at_strong()
 
     @property
     def intercept(self) -> bool:
@@ -45,7 +47,7 @@ class Held:
     def admit(self, columns: Ints) -> None:
         """Fetch columns and put them behind those held."""
         self.columns = np.concatenate([self.columns, columns])
-        self.strong = self._gather(columns, self.strong.X)
+        self.strong = self._look_at_strong()
 
     def at(self, b: Floats, intercept: Floats, curvature_of: Sequence[int] = ()) -> tuple[Point, list[Curvature]]:
         """Value and slope of every model; Hessians by dense products."""
@@ -99,12 +101,11 @@ class Held:
             values[k] = float(self._rows.weight @ rows)
         return values
 
-    def _gather(self, columns: Ints, old: Any) -> Columns:
-        new: Any = self._task.exchange.ask(Gather(columns), sweep=False)
-        if old is not None:
-            new = sp.hstack([old, new], format="csc") if sp.issparse(new) else np.concatenate([old, new], axis=1)
-        X, space = sp.csc_array(new) if sp.issparse(new) else np.asfortranarray(new), self._task.space
-        return Columns(X, space.centre[self.columns], space.imputed(self.columns), self._rows)
+    def _look_at_strong(self) -> Columns:
+        have, space = self._gathered.columns.size, self._task.space
+        if self._task.shared is None and (self.columns.size > have or not have):
+            self._gathered.extend(self.columns[have:])
+        return Columns(self._gathered.first(self.columns.size), space.centre[self.columns], space.imputed(self.columns), self._rows)
 
     def _curvature(self, h: Floats) -> Curvature:
         X = self._task.space.centred(self.columns, self.strong.X)

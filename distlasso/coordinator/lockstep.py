@@ -2,7 +2,8 @@
 
 Every fit is ordinary code on a thread of its own. Where it asks, it waits until every other fit has asked too, or has
 ended; then the calling thread has all questions answered by one exchange. Each question is computed on its own, so that the
-bits of a fit do not depend on its company; how many sweeps are made depends on the fits alone, not on who is faster.
+bits of a fit do not depend on its company, unless it marks Hessians that may be those of another fit (``borrowed.py``); how many
+sweeps are made depends on the fits alone, not on who is faster.
 Responses go side by side, and so can the folds of a cross-validation: fits differ in the row space that they ask about.
 Read next: ``exchange.py``.
 """
@@ -18,6 +19,7 @@ from contextvars import copy_context
 from dataclasses import dataclass, field, replace
 from typing import Any, Generic, TypeVar, final
 
+from distlasso.coordinator.borrowed import borrow
 from distlasso.coordinator.exchange import Exchange
 from distlasso.events import Event
 from distlasso.queries import Ask
@@ -187,7 +189,8 @@ class Lockstep:
         self._announce(seats)
         if not waiting or self._table.stopped is not None:
             return
-        answers = iter(self._exchange.send([ask for _, asks in waiting for ask in asks]))
+        borrowed = borrow([ask for _, asks in waiting for ask in asks])
+        answers = iter(borrowed.complete(self._exchange.send(borrowed.asks)))
         with self._table.changed:
             for seat, asks in waiting:
                 seat.answers, seat.asks = [next(answers) for _ in asks], None

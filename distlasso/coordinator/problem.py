@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from distlasso.coordinator.exchange import Exchange
+from distlasso.coordinator.gathered import Gathered
 from distlasso.coordinator.space import Space
 from distlasso.penalties import AtLambda, ElasticNet
 
@@ -28,6 +29,13 @@ CONFINED = "float64 sums over all rows of the columns that may be nonzero"
 
 class Sharing(Protocol):
     """One strong set of several fits; see ``shared.py``."""
+
+    @property
+    def gathered(self) -> Gathered | None:
+        """The columns, where the coordinator holds them."""
+
+    def gram(self, size: int) -> Floats | None:
+        """The Gram of the first few columns for this fit, where there is one."""
 
     def admit(self, wanted: Ints, have: int) -> Ints:
         """Admit columns, and return all behind the first ``have`` that anybody has admitted until now."""

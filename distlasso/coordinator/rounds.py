@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from distlasso.coordinator.problem import Task
 from distlasso.queries import Dual, Gradient, GramTimes, Hessian, Look, LookPartial, Models, Query, Value
-from distlasso.solvers.smooth import Curvature, Point
+from distlasso.solvers.smooth import Curvature, Near, Point
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -33,10 +33,15 @@ class Rounds:
         self.columns = np.concatenate([self.columns, columns])
 
     def at(
-        self, b: Floats, intercept: Floats, curvature_of: Sequence[int] = (), within: Ints | None = None
-    ) -> tuple[Point, list[Curvature]]:
-        """One round over the strong columns; Hessians are of those ``within``, all by default."""
-        queries: list[Query] = [Value(), Gradient(), *(Hessian(k, within) for k in curvature_of)]
+        self, b: Floats, intercept: Floats, curvature_of: Sequence[int] = (), within: Ints | None = None, *,
+        near: Near | None = None,
+    ) -> tuple[Point, list[Curvature]]:  # fmt: skip
+        """One round over the strong columns; Hessians are of those ``within``, all by default.
+
+        Fits beside this one that give the same ``near`` may get the Hessian of one of them.
+        """
+        near = near if self._task.exchange.alike else None
+        queries: list[Query] = [Value(), Gradient(), *(Hessian(k, within, near) for k in curvature_of)]
         value, slope, *hessians = self.ask(queries, b, intercept)
         rest = self._remainder(self.columns)
         gradient = slope.gradient - np.outer(rest, slope.total)

@@ -1,8 +1,9 @@
 """One strong set for fits that go side by side: the folds of a cross-validation want nearly the same columns.
 
-What one fit admits, all of them have, in one order, so that bundles keep these columns once and not once a fold. A fit
-admits at the beginning of each of its batches, when all others wait too: the order does not depend on who is faster.
-Read next: ``lockstep.py`` (who waits), ``drive.py`` (who admits).
+What one fit admits, all of them have, in one order, so that bundles keep these columns once and not once a fold, and so does
+the coordinator where it holds them. A fit admits at the beginning of each of its batches, when all others wait too: the order
+does not depend on who is faster. Read next: ``lockstep.py`` (who waits), ``drive.py`` (who admits), ``gathered.py`` and
+``products.py`` (what is held).
 """
 
 from __future__ import annotations
@@ -14,8 +15,11 @@ from typing import final
 import numpy as np
 from numpy.typing import NDArray
 
+from distlasso.coordinator.gathered import Gathered
 from distlasso.coordinator.problem import Problem, Task
+from distlasso.coordinator.products import Products
 
+Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 
@@ -25,6 +29,18 @@ class Shared:
     """The columns that all fits have admitted, in order; at first those that every fit begins with."""
 
     columns: Ints
+    gathered: Gathered | None = None  # where the coordinator holds them
+    products: Products | None = None  # where it descends on their Grams
+
+    def hold(self) -> None:
+        """Have what is held catch up with what is admitted; to be called while no fit is at work."""
+        if self.gathered is None:
+            return
+        have = self.gathered.columns.size
+        if have < self.columns.size or have == 0:
+            self.gathered.extend(self.columns[have:])
+            if self.products is not None:
+                self.products.extend(self.gathered.first(self.columns.size), self.columns)
 
 
 @final
@@ -34,6 +50,16 @@ class Share:
 
     of: Shared
     meet: Callable[[Callable[[], None]], None]
+    fit: int = 0  # among those whose Grams there are
+
+    @property
+    def gathered(self) -> Gathered | None:
+        """The columns, where the coordinator holds them."""
+        return self.of.gathered
+
+    def gram(self, size: int) -> Floats | None:
+        """The Gram of the first few columns for this fit, where there is one."""
+        return None if self.of.products is None else self.of.products.gram(self.fit, size)
 
     def admit(self, wanted: Ints, have: int) -> Ints:
         """Admit columns, and return all behind the first ``have`` that anybody has admitted until now."""
@@ -43,8 +69,12 @@ class Share:
             new = wanted[~np.isin(wanted, self.of.columns)]
             self.of.columns = np.concatenate([self.of.columns, new])
 
+        def settle() -> None:
+            self.of.hold()
+            found.append(self.of.columns)
+
         self.meet(extend)
-        self.meet(lambda: found.append(self.of.columns))  # when all who met have extended it
+        self.meet(settle)  # when all who met have extended it
         return found[0][have:]
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import final
+from typing import Any, final
 
 import numpy as np
 import scipy.sparse as sp
@@ -18,7 +18,9 @@ from numpy.typing import NDArray
 from distlasso.certificate import Free, duality_gap, project
 from distlasso.coordinator.active_set import MAX_BATCH
 from distlasso.coordinator.exchange import Exchange
+from distlasso.coordinator.gathered import Gathered
 from distlasso.coordinator.problem import CONFINED, STATISTICS, SWEPT, Certified, Sums, Task
+from distlasso.coordinator.products import Member, Products
 from distlasso.coordinator.space import Space
 from distlasso.data.blocks import symmetric
 from distlasso.penalties import AtLambda
@@ -56,6 +58,9 @@ class Squared:
         self._task, self._form = task, form
         self._free = fetch_free(task) if task.free.size else None
         self._strong: Strong | None = None
+        shared = None if task.shared is None else task.shared.gathered
+        self._gathered = Gathered(task.exchange) if shared is None else shared
+        self._products: Products | None = None  # of a fit alone
         self._asked: list[AtLambda] = []  # of the last batch, and its solutions
         self._batch = np.empty((0, 0))
         self.certificate = ""
@@ -93,16 +98,9 @@ class Squared:
 
     def admit(self, columns: Ints) -> None:
         """Fetch new columns and put them behind the old ones."""
-        strong, space = self._held(), self._task.space
-        gathered = self._task.exchange.ask(Gather(columns), sweep=False)
+        strong = self._held()
         both = np.concatenate([strong.columns, columns])
-        centre, curvature = space.centre[both], space.curvature[both]
-        form: Quadratic
-        if isinstance(strong.form, DenseForm):
-            form = strong.form.extend(gathered, centre, curvature, space.imputed(both))
-        else:
-            assert isinstance(strong.form, SparseForm)
-            form = strong.form.extend(gathered, centre, curvature)
+        form = self._residual(both)
         new = np.zeros(columns.size)
         proposals = {at: np.concatenate([b, new]) for at, b in strong.proposals.items()}
         strong.trail.extend(columns.size)
@@ -198,15 +196,32 @@ class Squared:
 
     def _start(self) -> Strong:
         """Start with the unpenalised columns only."""
-        task, space, columns = self._task, self._task.space, self._task.free
-        X = task.exchange.ask(Gather(columns), sweep=False)
-        y, centre, curvature = task.y - space.y_centre, space.centre[columns], space.curvature[columns]
-        form: Quadratic
+        columns = self._task.free
+        form = self._residual(columns)
+        return Strong(columns, form, Trail(np.zeros(columns.size)), _newtons(self._task.space.sd.size))
+
+    def _residual(self, columns: Ints) -> DenseForm | SparseForm:
+        """The form that holds some columns, which begin with those it has held so far."""
+        task, space = self._task, self._task.space
+        if task.shared is None and (columns.size > self._gathered.columns.size or not columns.size):
+            self._gathered.extend(columns[self._gathered.columns.size :])
+        X, y = self._gathered.first(columns.size), task.y - space.y_centre
+        centre, curvature, gram = space.centre[columns], space.curvature[columns], self._gram(X, columns)
         if sp.issparse(X):
-            form = SparseForm(sp.csc_array(X), centre, curvature, task.weight, y)
-        else:
-            form = DenseForm(np.asfortranarray(X), centre, curvature, task.weight, y, space.imputed(columns))
-        return Strong(columns, form, Trail(np.zeros(columns.size)), _newtons(space.sd.size))
+            return SparseForm(X, centre, curvature, task.weight, y, gram)
+        return DenseForm(X, centre, curvature, task.weight, y, space.imputed(columns))
+
+    def _gram(self, X: Any, columns: Ints) -> Floats | None:
+        """The Gram of sparse strong columns, where descent on it is the cheaper one."""
+        task = self._task
+        if not sp.issparse(X):
+            return None
+        if task.shared is not None:
+            return task.shared.gram(columns.size)
+        if self._products is None:
+            self._products = Products([task.weight], [Member(task.space, (0,))])
+        self._products.extend(X, columns)
+        return self._products.gram(0, columns.size)
 
     def _full_gram(self) -> Strong:
         """The Gram of all columns, and what it needs of the target."""
@@ -287,4 +302,3 @@ def fetch_free(task: Task) -> Free:
     derivative = np.ascontiguousarray(task.weight[:, None] * task.space.centred(task.free, gathered))
     found = task.exchange.ask(Gradient(), None, derivative)
     return Free(task.free, found.gradient - np.outer(task.space.remainder, found.total))
-

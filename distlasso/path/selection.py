@@ -18,21 +18,22 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
+from distlasso.coordinator.build import descends, keeper
+from distlasso.coordinator.gathered import Gathered
 from distlasso.coordinator.lockstep import Lockstep
 from distlasso.coordinator.problem import Task
+from distlasso.coordinator.products import Member, Products
 from distlasso.coordinator.shared import Share, Shared
 from distlasso.coordinator.space import Space
-from distlasso.data.dataset import Dataset
 from distlasso.errors import InputError
-from distlasso.losses import Loss
 from distlasso.path.cells import measure, with_gram
 from distlasso.path.choice import RULES, Curve, best, best_of, summarise
 from distlasso.path.course import Course, Fitted, grids
 from distlasso.path.cross_validation import Candidate, CrossValidation
-from distlasso.path.folds import Folds, Partition, as_folds, repetitions
+from distlasso.path.fold_rows import FoldRows, fold_rows
 from distlasso.path.grid import warn_constant
 from distlasso.path.identity import of_folds, of_schedule
-from distlasso.path.opened import Kept, Opened, as_dataset, known_rows, opened, outputs_of, row_spaces, row_weights
+from distlasso.path.opened import Kept, Opened, as_dataset, opened, outputs_of, row_weights
 from distlasso.path.options import Options, parse, whole
 from distlasso.path.outputs import gather_outputs
 from distlasso.path.plan import at_once, turns
@@ -44,7 +45,8 @@ from distlasso.runtime.local import RowSpace
 from distlasso.scores import Score, as_score
 
 Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
+
+_SPREAD = 2.0  # ratio of variances up to which fits share Hessians
 
 
 def cross_validate(
@@ -138,88 +140,18 @@ def cross_validate(
     dataset = as_dataset(data, y, sample_weight, offset)
     if outputs_of(dataset) > 1:
         raise InputError(f"cross-validation is for one response, and y has {outputs_of(dataset)}: do them one by one")
-    plan = replace(_plan(dataset, folds, chosen[0], int(random_state)), alike=average == "folds", same_c=fixed == "C")
+    plan = replace(fold_rows(dataset, folds, chosen[0], int(random_state)), alike=average == "folds", same_c=fixed == "C")
     count = 1 + plan.size
     kept = None if checkpoint is None else Kept(checkpoint, _about(chosen, schedules, plan))
     with opened(dataset, chosen[0], plan.rows, fits=count * len(chosen), kept=kept) as data_open:
         return _Run(data_open, chosen, schedules, plan, wanted, started).choose(rule, cap)
 
 
-def _about(options: Sequence[Options], schedules: Sequence[Schedule | None], plan: _Plan) -> dict[str, Any]:
+def _about(options: Sequence[Options], schedules: Sequence[Schedule | None], plan: FoldRows) -> dict[str, Any]:
     """What a checkpoint has to know of a cross-validation beyond the options of a path."""
     return {"call": "cross_validate", "l1_ratio": [own.l1_ratio for own in options],
             "schedule": [of_schedule(schedule) for schedule in schedules], "folds": of_folds(plan.partitions),
             "fixed": "C" if plan.same_c else "lambda"}  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True)
-class _Plan:
-    """Folds of a dataset; row space 0 is all rows, then come the folds' training rows, then the cells."""
-
-    partitions: Sequence[Partition]
-    loss: Loss
-    intercept: bool
-    alike: bool = False  # whether all folds count alike
-    same_c: bool = False  # whether the sum of losses, not their mean, stands beside a penalty that all folds share
-
-    @property
-    def size(self) -> int:
-        """Number of folds."""
-        return sum(len(partition.train) for partition in self.partitions)
-
-    @property
-    def first_cell(self) -> int:
-        """Row space of the first cell."""
-        return 1 + self.size
-
-    @property
-    def train(self) -> list[tuple[int, ...]]:
-        """Cells of each fold's training rows."""
-        return self._cells("train")
-
-    @property
-    def test(self) -> list[tuple[int, ...]]:
-        """Cells that each fold holds out."""
-        return self._cells("test")
-
-    @property
-    def group(self) -> Ints:
-        """Repetition of each fold."""
-        return repetitions(self.partitions)
-
-    def rows(self, dataset: Dataset) -> list[RowSpace]:
-        """All row spaces."""
-        (whole,) = row_spaces(dataset, self.loss, intercept=self.intercept)
-        training: list[RowSpace] = []
-        cells: list[RowSpace] = []
-        for partition in self.partitions:
-            for train in partition.train:
-                training.append(self._training(whole, np.isin(partition.cell, train), len(training)))
-            cells += [replace(whole, weight=whole.weight * (partition.cell == c)) for c in range(partition.n_cells)]
-        return [whole, *training, *cells]
-
-    def _training(self, whole: RowSpace, among: NDArray[np.bool_], fold: int) -> RowSpace:
-        weight = whole.weight * among
-        total = float(weight.sum())
-        if not total > 0:
-            raise InputError(f"fold {fold} leaves no row of positive weight to train on")
-        try:
-            self.loss.target(whole.y, weight, intercept=self.intercept)
-        except InputError as error:
-            raise InputError(f"the training rows of fold {fold} cannot be fitted: {error}") from error
-        return replace(whole, weight=weight / total)
-
-    def _cells(self, which: str) -> list[tuple[int, ...]]:
-        firsts = np.cumsum([0, *(partition.n_cells for partition in self.partitions)])
-        return [tuple(int(first) + c for c in cells) for first, partition in zip(firsts, self.partitions, strict=False)
-                for cells in getattr(partition, which)]  # fmt: skip
-
-
-def _plan(dataset: Dataset, folds: Any, options: Options, seed: int) -> _Plan:
-    if folds is None:
-        folds = 10 if dataset.fold is None else dataset.fold
-    plan: Folds = as_folds(folds, dataset.shape, np.asarray(dataset.y, dtype=np.float64))
-    return _Plan(plan.partitions(known_rows(dataset, options.loss, seed)), options.loss, options.fit_intercept)
 
 
 def _candidates(schedule: Any) -> list[Schedule | None]:
@@ -235,11 +167,21 @@ def _candidates(schedule: Any) -> list[Schedule | None]:
     return found
 
 
+@dataclass(frozen=True, slots=True)
+class _Models:
+    """What all fits under one schedule came to, at the lambdas that all of them reached."""
+
+    whole: Fitted  # the fit to all rows
+    gaps: Floats  # [k, folds]
+    lambdas: Floats  # [k]
+    held: list[Held]
+
+
 class _Run:
     """One cross-validation on opened data."""
 
     def __init__(
-        self, data: Opened, options: Sequence[Options], schedules: Sequence[Schedule | None], plan: _Plan, score: Score,
+        self, data: Opened, options: Sequence[Options], schedules: Sequence[Schedule | None], plan: FoldRows, score: Score,
         started: float,
     ) -> None:  # fmt: skip
         self._data, self._options, self._schedules = data, options, schedules
@@ -256,18 +198,17 @@ class _Run:
         fitted, lambdas = self._fit(spaces, grams)
         pairs = list(itertools.product(range(len(self._options)), range(len(self._schedules))))
         found = [self._models(fitted[r], s, lambdas[r][s]) for r, s in pairs]
-        scores = self._scores([held for _, _, held in found])
+        scores = self._scores([one.held for one in found])
         weight = np.array([1.0 if plan.alike else sum(float(self._cell(c).weight.sum()) for c in test) for test in plan.test])
         candidates = []
-        for (r, s), (results, own, held), score in zip(pairs, found, scores, strict=True):
+        for (r, s), one, score in zip(pairs, found, scores, strict=True):
             mean, se = summarise(score, weight, plan.group)
             schedule = self._schedules[s]
             opened_as = replace(data, options=self._options[r])
-            path = opened_as.path(gather_outputs(own, results[:1]), np.flatnonzero(spaces[0].constant), lambdas[r][s].size,
+            path = opened_as.path(gather_outputs(one.lambdas, [one.whole]), np.flatnonzero(spaces[0].constant), lambdas[r][s].size,
                                   self._started, schedule="" if schedule is None else repr(schedule))  # fmt: skip
-            gaps = np.array([one.solutions.gap[: own.size] for one in results[1:]]).T
-            levels = np.array([one.intercept for one in held]).T
-            candidates.append(Candidate(path, score, mean, se, gaps, tuple(one.coef for one in held), levels))
+            levels = np.array([held.intercept for held in one.held]).T
+            candidates.append(Candidate(path, score, mean, se, one.gaps, tuple(held.coef for held in one.held), levels))
         self._warn(candidates)
         curves = [Curve(self._score.sign * one.mean, one.se, one.path.n_active) for one in candidates]
         winner, index = best_of(curves, rule, cap)
@@ -280,7 +221,7 @@ class _Run:
     def _prepare(self) -> tuple[list[Space], list[Floats | None]]:
         """The space of every fit, and its Gram where that is the form."""
         data, plan = self._data, self._plan
-        members = [tuple(range(plan.partitions[0].n_cells)), *plan.train]
+        members = self._members()
         cells, spaces = measure(data, range(plan.first_cell, len(data.rows)), members)
         if not data.takes_gram:
             return spaces, [None] * len(spaces)
@@ -296,7 +237,7 @@ class _Run:
         tasks = []
         for k, (options, fit) in enumerate(itertools.product(self._options, range(self._fits))):
             exchange = lockstep.exchanges[k]
-            exchange.rows = fit
+            exchange.rows, exchange.alike = fit, _alike(spaces[fit], spaces[0])
             tasks.append(replace(data, options=options).task(spaces[fit], data.rows[fit], exchange))
         tasks = self._share_columns(tasks, lockstep)
         courses = [self._course(task, k % self._fits, grams[k % self._fits]) for k, task in enumerate(tasks)]
@@ -310,16 +251,28 @@ class _Run:
         return [done[r * self._fits : (r + 1) * self._fits] for r in range(len(self._options))], lambdas
 
     def _share_columns(self, tasks: list[Task], lockstep: Lockstep) -> list[Task]:
-        """One strong set for all fits that the same columns may enter, where rounds go over it."""
-        first = tasks[0]
-        alike = all(np.array_equal(task.keep, first.keep) and np.array_equal(task.free, first.free) for task in tasks)
-        by_rounds = self._data.options.by_rounds and (self._data.form.kind != "residual" or self._data.options.solver == "admm")
-        if not (alike and by_rounds and lockstep.together):
+        """One strong set for all fits that the same columns may enter."""
+        data, first = self._data, tasks[0]
+        options = data.options
+        alike = all(np.array_equal(task.free, first.free) for task in tasks)
+        keeps = keeper(options.loss, data.form, options.solver)
+        if not (alike and keeps and lockstep.together):
             return tasks
+        tasks = [_closed(task) for task in tasks]
         shared = Shared(first.free)
+        if keeps == "coordinator":
+            shared.gathered = Gathered(data.exchange)
+            if data.sparse and descends(options.loss, options.solver):
+                members = [Member(task.space, own) for task, own in zip(tasks, self._members(), strict=False)]
+                shared.products = Products([self._cell(c).weight for c in range(len(data.rows) - self._plan.first_cell)], members)
+            shared.hold()
         for task in tasks:
             task.exchange.kept = 0
-        return [replace(task, shared=Share(shared, partial(lockstep.meet, k))) for k, task in enumerate(tasks)]
+        return [replace(task, shared=Share(shared, partial(lockstep.meet, k), k % self._fits)) for k, task in enumerate(tasks)]
+
+    def _members(self) -> list[tuple[int, ...]]:
+        """The cells of every fit."""
+        return [tuple(range(self._plan.partitions[0].n_cells)), *self._plan.train]
 
     def _own(self, lambdas: Sequence[Floats], fit: int) -> list[Floats]:
         """The lambdas of one fit."""
@@ -337,16 +290,16 @@ class _Run:
         (start,) = starts(data.options.init, data.dataset.shape[1], 1)
         return Course(task, data.make, self._schedules, weight=total, shared=data.shared, recorded=fit == 0, start=start)
 
-    def _models(self, fits: Sequence[Sequence[Fitted]], s: int, lambdas: Floats) -> tuple[list[Fitted], Floats, list[Held]]:
-        """All fits under one schedule, the lambdas that all of them reached, and what the folds hold out."""
+    def _models(self, fits: Sequence[Sequence[Fitted]], s: int, lambdas: Floats) -> _Models:
+        """All fits under one schedule, as far as all of them came."""
         results = [fit[s] for fit in fits]
         length = min(len(one.solutions.gap) for one in results)
         held = []
         for one, test in zip(results[1:], self._plan.test, strict=True):
             coef = sp.csr_array(sp.vstack(one.solutions.coef[:length], format="csr"))
             held.append(Held(coef, np.array(one.solutions.intercept[:length], dtype=np.float64), test))
-        cut = [replace(one, solutions=_first(one, length), stages=one.stages[:length]) for one in results]
-        return cut, lambdas[:length], held
+        cut = replace(results[0], solutions=results[0].solutions.first(length), stages=results[0].stages[:length])
+        return _Models(cut, np.array([one.solutions.gap[:length] for one in results[1:]]).T, lambdas[:length], held)
 
     def _scores(self, found: Sequence[Sequence[Held]]) -> list[Floats]:
         """Scores [k, folds] of every candidate."""
@@ -379,8 +332,16 @@ class _Run:
         self._data.warn_above(gaps, " of all folds")
 
 
-def _first(one: Fitted, length: int) -> Any:
-    solutions = one.solutions.copy()
-    while len(solutions.gap) > length:
-        solutions.drop_last()
-    return solutions
+def _closed(task: Task) -> Task:
+    """A task whose columns outside the problem are held at 0, since other fits may admit them."""
+    outside = np.ones(task.space.sd.size, dtype=np.bool_)
+    outside[task.keep] = False
+    penalty = task.penalty
+    low, high = np.where(outside, 0.0, penalty.low), np.where(outside, 0.0, penalty.high)
+    return replace(task, penalty=replace(penalty, low=low, high=high))
+
+
+def _alike(space: Space, whole: Space) -> bool:
+    """Whether the columns of a fit vary about as much as over all rows: then its Hessians look like theirs, too."""
+    own, all_rows = space.curvature[~whole.constant], whole.curvature[~whole.constant]
+    return bool((own <= _SPREAD * all_rows).all() and (all_rows <= _SPREAD * own).all())

@@ -9,8 +9,9 @@ Read next: ``block_coordinate.py``, which solves the model.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import final
+from typing import Protocol, final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +22,7 @@ from distlasso.penalties import Bounds4
 from distlasso.solvers.block_coordinate import solve
 from distlasso.solvers.newton import Newton
 from distlasso.solvers.quadratic import GramForm
-from distlasso.solvers.smooth import Curvature, Point, Smooth
+from distlasso.solvers.smooth import Curvature, Near, Point, Smooth
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -32,6 +33,7 @@ _PACE = 0.1  # share of the gap that a step is trusted to leave at best
 _BACK = (0.5, 0.25, 0.0625)  # lengths tried at once after a step that raised the objective
 _RIDGE = 1e-5  # on the diagonal: Hessians come in float32, and collinear columns must not look concave
 _HELD = 3  # Hessians kept
+_SHARED = 2  # times that a Hessian near a lambda may be that of a fit beside this one
 
 
 @dataclass(slots=True)
@@ -56,6 +58,15 @@ class _Track:
         return np.inf if self.at is None else float(self.at.value[0]) + self.penalty.value(self.b)
 
 
+class Shareable(Smooth, Protocol):
+    """A loss whose Hessian may be that of a fit beside this one, where both say the same ``near``."""
+
+    def at(
+        self, b: Floats, intercept: Floats, curvature_of: Sequence[int] = (), *, near: Near | None = None
+    ) -> tuple[Point, list[Curvature]]:
+        """Value and slope at models b [S, L], intercept [L]; the Hessian at some of them."""
+
+
 @final
 class ProximalNewton:
     """Solves batches of lambdas one after the other; keeps what one can reuse of the last."""
@@ -64,20 +75,21 @@ class ProximalNewton:
         """``size`` bounds the numbers by which columns are named."""
         self._newton = Newton(size)
         self._hessians: list[tuple[float, Curvature]] = []  # at which lambda, newest last
+        self._times: dict[float, int] = {}  # that one was asked for at a lambda
 
     def forget(self) -> None:
         """Drop the Hessians: they are of another strong set."""
-        self._hessians = []
+        self._hessians, self._times = [], {}
 
     def solve(
-        self, smooth: Smooth, lams: Floats, penalties: list[Bounds4], b: Floats, intercept: Floats, *, target: float,
+        self, smooth: Shareable, lams: Floats, penalties: list[Bounds4], b: Floats, intercept: Floats, *, target: float,
         names: Ints,
     ) -> tuple[Floats, Floats]:  # fmt: skip
         """Minimise loss plus penalty on the strong columns, for every lambda.
 
         Parameters
         ----------
-        smooth : Smooth
+        smooth : Shareable
             The loss.
         lams, penalties : float64 [L], list of Bounds4
             Strengths, descending, and the penalties there.
@@ -105,14 +117,14 @@ class ProximalNewton:
             renew = self._try(smooth, moving, renew, target)
         return np.stack([track.b for track in tracks], axis=1), np.array([track.intercept for track in tracks])
 
-    def _start(self, smooth: Smooth, tracks: list[_Track]) -> _Track | None:
+    def _start(self, smooth: Shareable, tracks: list[_Track]) -> _Track | None:
         """Value and slope where the batch begins; returns the lambda whose Hessian is wanted next."""
         first = tracks[0]
         same = all(np.array_equal(track.b, first.b) and track.intercept == first.intercept for track in tracks)
         asked = tracks[:1] if same else tracks
         b = np.stack([track.b for track in asked], axis=1)
         wanted = (0,) if not self._hessians else ()
-        point, hessians = smooth.at(b, np.array([track.intercept for track in asked]), wanted)
+        point, hessians = smooth.at(b, np.array([track.intercept for track in asked]), wanted, near=self._mark(first.lam))
         for hessian in hessians:
             self._keep(first.lam, hessian)
         if not self._hessians:
@@ -152,7 +164,7 @@ class ProximalNewton:
         track.length = 1.0
 
     def _try(
-        self, smooth: Smooth, moving: list[_Track], renew: _Track | None, target: float
+        self, smooth: Shareable, moving: list[_Track], renew: _Track | None, target: float
     ) -> _Track | None:
         """One exchange: look where the steps lead; take those that go down."""
         trials = [(track, track.length * share) for track in moving for share in (_BACK if track.backing else (1.0,))]
@@ -166,7 +178,8 @@ class ProximalNewton:
             flipped = track.b * b[:, k] < 0
             b[flipped, k] = 0.0
         wanted = next((k for k, (track, length) in enumerate(trials) if track is renew and length in (0.0, 1.0)), None)
-        point, hessians = smooth.at(b, intercept, () if wanted is None else (wanted,))
+        near = None if renew is None or wanted is None else self._mark(renew.lam)
+        point, hessians = smooth.at(b, intercept, () if wanted is None else (wanted,), near=near)
         worst, longest = None, _PATIENCE
         for track in moving:
             own = [k for k, (other, _) in enumerate(trials) if other is track]
@@ -178,6 +191,12 @@ class ProximalNewton:
             if left > longest and not track.fresh:
                 worst, longest = track, left
         return worst
+
+    def _mark(self, lam: float) -> Near | None:
+        """What says that the Hessian of another fit will do; where several have been of little use, it will not."""
+        time = self._times.get(lam, 0)
+        self._times[lam] = time + 1
+        return (lam, time) if time < _SHARED else None
 
     def _keep(self, lam: float, hessian: Curvature) -> None:
         if not (np.isfinite(hessian.gram).all() and hessian.total > 0):

@@ -21,11 +21,8 @@ from distlasso.penalties import Bounds4
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-# A Gram epoch streams |W|^2 numbers; a residual epoch scatters to rows twice. Measured: about 8 to 1 in favour
-# of the stream for sparse columns, 2 to 1 for dense ones. Beyond the limit the Gram leaves the cache for good.
-_SPARSE_ADVANTAGE = 8
-_DENSE_ADVANTAGE = 1
-_GRAM_LIMIT = 6144
+# A Gram epoch streams |W|^2 numbers; a residual epoch visits the rows of every column twice: measured on sparse columns.
+SPARSE_ADVANTAGE = 8
 _ROWS = 8192  # rows of the columns that are widened at once
 _PIECE = 128  # columns that are scaled at once: they stay in cache until they are multiplied
 
@@ -133,6 +130,8 @@ class GramForm:
         return np.ascontiguousarray(self._gram[np.ix_(columns, columns)])
 
     def restrict(self, work: Ints) -> GramForm:
+        if work.size == self._g0.size and self._gram.flags.c_contiguous:
+            return self.twin()
         # By rows, then within them: two thirds of the time of both at once.
         own = np.take(np.take(self._gram, work, axis=0), work, axis=1)
         return GramForm(own, self._g0[work], self._yy)
@@ -154,7 +153,7 @@ class DenseForm:
     ) -> None:  # fmt: skip
         """``weight`` sums to one; ``y`` is free of offset and, where there is an intercept, of its mean."""
         self._X, self._centre, self._h, self._w, self._y = X, centre, curvature, weight, y
-        self._room, self._work = X.T, np.empty((0, y.size), dtype=X.dtype)
+        self._work = np.empty((0, y.size), dtype=X.dtype)
         self._imputation = imputation
         self._code, self._lift = in_registers(imputation, X.dtype, centre)
         self._d = weight * y
@@ -163,17 +162,6 @@ class DenseForm:
     @property
     def curvature(self) -> Floats:
         return self._h
-
-    def extend(
-        self, X: NDArray[np.generic], centre: Floats, curvature: Floats, imputation: Imputation | None
-    ) -> DenseForm:
-        """Put more columns behind those held; centre, curvature and imputation are given for all."""
-        held, size = self._h.size, centre.size
-        room = _reserve(self._room, held, size)
-        room[held:size] = X.T
-        form = DenseForm(room[:size].T, centre, curvature, self._w, self._y, imputation)
-        form._room = room
-        return form
 
     def residual(self, b: Floats) -> Floats:
         """y - X b, computed afresh."""
@@ -230,7 +218,8 @@ class DenseForm:
     def restrict(self, work: Ints) -> DenseForm:
         if work.size == self._h.size:
             return self.twin()
-        self._work = _reserve(self._work, 0, work.size)
+        if self._work.shape[0] < work.size:  # fresh memory costs more than a copy
+            self._work = np.empty((max(work.size, self._work.shape[0] * 3 // 2), self._y.size), dtype=self._X.dtype)
         X = self._work[: work.size]
         np.take(self._X.T, work, axis=0, out=X, mode="clip")
         imputation = None if self._imputation is None else self._imputation.take(work)
@@ -257,15 +246,6 @@ class DenseForm:
         return out
 
 
-def _reserve(room: NDArray[np.generic], held: int, size: int) -> NDArray[np.generic]:
-    """Room for ``size`` columns behind each other, the first ``held`` kept: fresh memory costs more than a copy."""
-    if room.shape[0] >= size:
-        return room
-    larger = np.empty((max(size, room.shape[0] + room.shape[0] // 2), room.shape[1]), dtype=room.dtype)
-    larger[:held] = room[:held]
-    return larger
-
-
 @final
 class SparseForm:
     """Holds the columns as CSC; memory 12 bytes a stored entry, and |S|^2 while that is less work."""
@@ -290,27 +270,6 @@ class SparseForm:
     def has_gram(self) -> bool:
         """Whether products of the columns are held."""
         return self._gram is not None
-
-    def extend(self, X: sp.csc_array, centre: Floats, curvature: Floats) -> SparseForm:
-        """Put more columns behind those held; centre and curvature are given for all."""
-        both = sp.csc_array(sp.hstack([self.X, X], format="csc"))
-        gram = self._grow(X, centre, both.nnz)
-        return SparseForm(both, centre, curvature, self._w, self._y, gram)
-
-    def _grow(self, X: sp.csc_array, centre: Floats, nnz: int) -> Floats | None:
-        """Gram of all columns, from that of the old ones and the products of the new ones."""
-        old, size = self._h.size, centre.size
-        if size > _GRAM_LIMIT or size * size > _SPARSE_ADVANTAGE * nnz:
-            return None
-        if self._gram is None and old:
-            return None
-        gram = np.empty((size, size))
-        weighted = sp.csc_array(X.multiply(self._w[:, None]))
-        cross = (self.X.T @ weighted).toarray() - np.outer(centre[:old], centre[old:])
-        gram[:old, :old] = 0.0 if self._gram is None else self._gram
-        gram[:old, old:], gram[old:, :old] = cross, cross.T
-        gram[old:, old:] = (X.T @ weighted).toarray() - np.outer(centre[old:], centre[old:])
-        return gram
 
     def residual(self, b: Floats) -> Floats:
         """y - X b, computed afresh."""
@@ -367,12 +326,11 @@ class SparseForm:
         return np.asarray((X.T @ X.multiply(self._w[:, None])).toarray() - np.outer(centre, centre))
 
     def restrict(self, work: Ints) -> GramForm | SparseForm:
-        X = self.X[:, work]
-        if self._gram is not None and work.size**2 <= _SPARSE_ADVANTAGE * X.nnz:
+        if self._gram is not None and work.size**2 <= SPARSE_ADVANTAGE * int(np.diff(self.X.indptr)[work].sum()):
             u, _ = self.move(np.zeros_like(self._h))
             yy = float(self._w @ (self._y * self._y))
             return GramForm(np.ascontiguousarray(self._gram[np.ix_(work, work)]), u[work], yy)
-        return SparseForm(sp.csc_array(X), self.centre[work], self._h[work], self._w, self._y)
+        return SparseForm(sp.csc_array(self.X[:, work]), self.centre[work], self._h[work], self._w, self._y)
 
     def twin(self) -> SparseForm:
         return SparseForm(self.X, self.centre, self._h, self._w, self._y, self._gram)

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
+Near = tuple[float, int]  # a lambda, and how many Hessians a fit has asked for there before
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,105 @@
+"""Grams of sparse strong columns for fits that are made of whole cells of rows, grown as columns are admitted.
+
+A row is multiplied once, whatever the number of folds that train on it: products are taken cell by cell, and every fit gets
+the sum over its own cells, never a difference (``../path/cells.py`` says why). A fit alone has all rows as its only cell. Read
+next: ``squared.py``, which descends on them. Dense columns have none: what they would save, products of the columns that become
+active (``../solvers/newton.py``) save too, and of these there are fewer than folds admit together.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from typing import final
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from distlasso.coordinator.space import Space
+from distlasso.solvers.quadratic import SPARSE_ADVANTAGE
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+_LIMIT = 6144  # columns: beyond, a Gram leaves the cache for good
+_BYTES = 2 << 30  # of the Grams of all fits
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A fit, and the cells whose rows it has."""
+
+    space: Space
+    cells: tuple[int, ...]
+
+
+@final
+class Products:
+    """Centred Grams over the total weight, one a fit; None once they would be too large to be of use."""
+
+    def __init__(self, cells: Sequence[Floats], members: Sequence[Member]) -> None:
+        """``cells`` are the weights [n] of the rows of each cell, 0 outside."""
+        self._rows = [np.flatnonzero(weight) for weight in cells]
+        self._weights = [weight[rows] for weight, rows in zip(cells, self._rows, strict=True)]
+        self._members, self._n = members, cells[0].size
+        self._size = 0
+        self._grams: list[Floats] | None = [np.empty((0, 0)) for _ in members]
+
+    def extend(self, X: sp.csc_array, columns: Ints) -> None:
+        """Columns have been admitted: ``X`` and ``columns`` are those of all, the new ones last."""
+        held, self._size = self._size, columns.size
+        if self._grams is None or held == columns.size:
+            return
+        if not self._worth(X):
+            self._grams = None
+            return
+        cross = self._cross(X, held)
+        with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+            cells = list(pool.map(cross, range(len(self._rows))))
+            jobs = [partial(self._grown, gram, member, cells, columns, held)
+                    for gram, member in zip(self._grams, self._members, strict=True)]  # fmt: skip
+            self._grams = [future.result() for future in [pool.submit(job) for job in jobs]]
+
+    def gram(self, fit: int, size: int) -> Floats | None:
+        """The Gram of the first few columns for one fit."""
+        return None if self._grams is None else self._grams[fit][:size, :size]
+
+    def _worth(self, X: sp.csc_array) -> bool:
+        """Whether descent on Grams is the cheaper one, and there is room for them."""
+        if len(self._members) * 8 * self._size**2 > _BYTES:
+            return False
+        return self._size <= _LIMIT and self._size**2 <= SPARSE_ADVANTAGE * int(X.nnz)
+
+    def _grown(self, gram: Floats, member: Member, cells: Sequence[Floats], columns: Ints, held: int) -> Floats:
+        """The Gram of one fit with the new columns."""
+        size, rest = columns.size, member.space.remainder[columns]
+        if gram.shape[0] < size:
+            room = np.empty((size + size // 4, size + size // 4))
+            room[:held, :held] = gram[:held, :held]
+            gram = room
+        total, weight = np.zeros_like(cells[0]), 0.0
+        for c in member.cells:
+            total += cells[c]
+            weight += float(self._weights[c].sum())
+        total /= weight
+        total -= np.outer(rest, rest[held:])
+        gram[:size, held:size], gram[held:size, :held] = total, total[:held].T
+        return gram
+
+    def _cross(self, X: sp.csc_array, held: int) -> Callable[[int], Floats]:
+        """Products of all columns with the new ones over a cell: [S, new]."""
+        left, right = sp.csr_array(X), sp.csr_array(X[:, held:])
+
+        def cross(cell: int) -> Floats:
+            rows = self._rows[cell]
+            if rows.size == self._n:
+                weighted = right.multiply(self._weights[cell][:, None])
+                return np.asarray((X.T @ sp.csr_array(weighted)).toarray())
+            weighted = right[rows].multiply(self._weights[cell][:, None])
+            return np.asarray((left[rows].T @ sp.csr_array(weighted)).toarray())
+
+        return cross
