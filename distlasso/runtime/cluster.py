@@ -366,9 +366,6 @@ class Cluster:
             self._fail_over()
             return
         else:
-            worker = turn.books.worker_of(news.number)
-            if worker is not None:
-                self._crew.doubt(worker)
             turn.why = f"{type(result).__name__}: {result}".splitlines()[0]
             commands = turn.books.failed(news.number, now)
         self._carry_out(commands)
@@ -394,8 +391,9 @@ class Cluster:
                     self._line.send((turn.number, number), key, run, chunks, worker)
                 case ledger.Drop(number):
                     self._line.drop((turn.number, number))
-                case ledger.Late(worker, first, last, seconds):
+                case ledger.Doubt(worker):
                     self._crew.doubt(worker)
+                case ledger.Late(worker, first, last, seconds):
                     self._listener(RoundResubmitted(worker, last - first, seconds))
                 case ledger.GiveUp(first, last, deaths):
                     self._give_up(turn, first, last, deaths)

@@ -51,6 +51,13 @@ class Drop:
 
 
 @dataclass(frozen=True, slots=True)
+class Doubt:
+    """A worker is silent or has failed; it gets nothing until it ``joined`` again."""
+
+    worker: str
+
+
+@dataclass(frozen=True, slots=True)
 class Late:
     """A worker has had bundles for too long; another one has been asked too."""
 
@@ -77,7 +84,7 @@ class Lost:
     last: int
 
 
-Command = Send | Drop | Late | GiveUp | Lost
+Command = Send | Drop | Doubt | Late | GiveUp | Lost
 
 
 @dataclass(slots=True, eq=False)
@@ -142,7 +149,9 @@ class Round:
         part = self._out.get(number)
         if part is None:
             return None
-        self.longest = max(self.longest, now - part.copies[number][1])
+        worker, sent = part.copies[number]
+        self._doubted.discard(worker)
+        self.longest = max(self.longest, now - sent)
         drops: list[Command] = [Drop(other) for other in part.copies if other != number]
         for own in part.copies:
             del self._out[own]
@@ -161,14 +170,13 @@ class Round:
         worker, part = self.worker_of(number), self._take(number)
         if worker is None or part is None:
             return []
-        self._doubted.add(worker)
         part.failures += 1
         if part.failures >= self._limits.failures:
             return [GiveUp(part.first, part.last, 0)]
         if not part.copies:
             part.again = True
             self._waiting.append(part)
-        return self.assign(now)
+        return [*self._doubt(worker), *self.assign(now)]
 
     def gone(self, worker: str, now: float, *, died: bool) -> list[Command]:
         """A worker has left; ``died`` unless it was meant to."""
@@ -202,12 +210,18 @@ class Round:
             worker, sent = max(part.copies.values(), key=lambda copy: copy[1])
             if now - sent <= allowed * 2 ** (len(part.copies) - 1):
                 continue
-            self._doubted.add(worker)
+            commands += self._doubt(worker)
             other = self._free(part, without={own for own, _ in part.copies.values()})
             if other is not None:
                 part.again = True
                 commands += [Late(worker, part.first, part.last, now - sent), self._send(part, other, now)]
         return commands + self.assign(now)
+
+    def _doubt(self, worker: str) -> list[Command]:
+        if worker in self._doubted or worker not in self._threads:
+            return []
+        self._doubted.add(worker)
+        return [Doubt(worker)]
 
     def _allowed(self) -> float:
         """Seconds until a part is late: infinite as long as nothing is known about how long one takes."""

@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from distlasso.runtime.ledger import Drop, GiveUp, Late, Limits, Lost, Round, Send
+from distlasso.runtime.ledger import Doubt, Drop, GiveUp, Late, Limits, Lost, Round, Send
 from distlasso.runtime.placing import Share, rehome, shares
 
 WORKERS = ["a", "b", "c", "d"]
@@ -25,6 +25,7 @@ class World:
         self.out: set[int] = set()
         self.answered: Counter[int] = Counter()
         self.given_up: list[GiveUp] = []
+        self.doubted: set[str] = set()  # as far as the books have said so
         self.do(self.round.assign(self.now))
 
     def do(self, commands: Any) -> None:
@@ -39,6 +40,9 @@ class World:
                     assert len(mine) <= self.threads[command.worker], "more than it has threads"
                 case Drop(number):
                     self.out.discard(number)
+                case Doubt(worker):
+                    assert worker in self.threads
+                    self.doubted.add(worker)
                 case GiveUp():
                     self.given_up.append(command)
                 case Late(worker):
@@ -99,8 +103,8 @@ def test_every_bundle_is_counted_once_whatever_happens(bundles: int, threads: di
                 world.do(world.round.overdue(world.now))
         assert sorted(world.out) == world.round.outstanding()
         assert max(world.answered.values(), default=1) == 1
-    # In quiet times after that everything ends, in as many steps as there is work.
-    for worker in WORKERS:
+    # In quiet times after that everything ends, in as many steps as there is work, once those are heard of who are doubted.
+    for worker in [*sorted(world.doubted & set(world.threads)), *([] if world.threads else ["a"])]:
         world.threads.setdefault(worker, 1)
         world.do(world.round.joined(worker, world.threads[worker], world.now))
     for _ in range(bundles + len(WORKERS) * 3):
