@@ -18,7 +18,8 @@ _WORK_SECONDS = 0.008  # of a bundle: small fits would be over before anything c
 class Troubled:
     """Prepares a worker; ``begin`` and ``end`` are called outside."""
 
-    def __init__(self, folder: str) -> None:
+    def __init__(self, folder: str, work: float = _WORK_SECONDS) -> None:
+        self._work = work
         self._flag, self._log = Path(folder) / "reads-fail", Path(folder) / "reads-failed"
 
     def begin(self) -> None:
@@ -40,7 +41,7 @@ class Troubled:
             return await get(store, key, *rest, **options)
 
         def slower(*arguments: Any) -> Any:
-            time.sleep(_WORK_SECONDS)
+            time.sleep(self._work)
             return answer(*arguments)
 
         LocalStore.get = failing  # type: ignore[method-assign]
