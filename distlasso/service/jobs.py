@@ -23,7 +23,7 @@ State = Literal["queued", "running", "succeeded", "failed", "cancelled", "resuma
 STATES: tuple[State, ...] = get_args(State)
 FINAL = ("succeeded", "failed", "cancelled")  # states that nothing leaves without being asked
 
-LEASE = 20.0  # seconds without a heartbeat after which a runner counts as lost
+LEASE = 60.0  # seconds without a heartbeat after which a runner counts as lost
 MOST_LOST = 5  # runners in a row that may be lost without any progress
 _FIRST_WAIT, _LONGEST_WAIT = 1.0, 60.0  # seconds before a job whose runner was lost is taken up again
 

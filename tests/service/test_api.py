@@ -261,7 +261,7 @@ def test_jobs_are_listed_page_by_page_and_by_state(here: Here, client: Client) -
 
 def test_a_job_that_runs_is_cancelled_and_resumed_to_the_same_result(client: Client, root: Path) -> None:
     """The runner's process ends, and a later one goes on."""
-    job = client.submit({"kind": "fit", "dataset": "./wide.zarr", "output": "w", "options": {"n_lambdas": 60}}).id
+    job = client.submit({"kind": "fit", "dataset": "./wide.zarr", "output": "w", "options": {"n_lambdas": 600}}).id
     until(lambda: client.job(job).progress.get("n_accepted", 0) > 0)
     client.cancel(job)
     until(lambda: client.job(job).state == "cancelled")
@@ -271,7 +271,7 @@ def test_a_job_that_runs_is_cancelled_and_resumed_to_the_same_result(client: Cli
     client.resume(job)
     assert client.wait(job).state == "succeeded"
     assert client.job(job).attempt == 2
-    own = dl.fit_path(dl.open_dataset(root / "wide.zarr"), n_lambdas=60)
+    own = dl.fit_path(dl.open_dataset(root / "wide.zarr"), n_lambdas=600)
     path = client.model(job)
     assert isinstance(path, dl.Path)
     assert path.gap.tobytes() == own.gap.tobytes()

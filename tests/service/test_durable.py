@@ -21,12 +21,12 @@ from distlasso.service.client import Client
 from distlasso.service.store import SQLiteStore
 
 KILLS = int(os.environ.get("DISTLASSO_KILLS", "3"))
-FIT: dict[str, Any] = {"kind": "fit", "dataset": "./wide.zarr", "output": "w", "options": {"n_lambdas": 60}}
+FIT: dict[str, Any] = {"kind": "fit", "dataset": "./wide.zarr", "output": "w", "options": {"n_lambdas": 600}}
 
 
 @pytest.fixture(scope="module")
 def undisturbed(root: Path) -> dl.Path:
-    return dl.fit_path(dl.open_dataset(root / "wide.zarr"), n_lambdas=60)
+    return dl.fit_path(dl.open_dataset(root / "wide.zarr"), n_lambdas=600)
 
 
 def same_bits(client: Client, job: str, expected: dl.Path) -> None:

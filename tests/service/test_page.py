@@ -68,7 +68,7 @@ def test_a_path_is_submitted_watched_cancelled_resumed_and_explored(
     picture(page, "token")
     page.fill("#token", secret)
     page.keyboard.press("Enter")
-    submit(page, kind="fit", dataset="./wide.zarr", output="wide", n_lambdas="150")
+    submit(page, kind="fit", dataset="./wide.zarr", output="wide", n_lambdas="600")
     page.wait_for_selector("#path path.curve", timeout=60_000)
     first = page.locator("#path path.curve").first.get_attribute("d")
     before = certified(page)
@@ -76,7 +76,7 @@ def test_a_path_is_submitted_watched_cancelled_resumed_and_explored(
     picture(page, "live")
     page.click("#cancel")
     page.wait_for_selector("#state.cancelled", timeout=30_000)
-    assert 0 < certified(page) < 150
+    assert 0 < certified(page) < 600
     picture(page, "cancelled")
     page.click("#resume")
     page.wait_for_selector("#state.succeeded", timeout=60_000)
@@ -85,7 +85,7 @@ def test_a_path_is_submitted_watched_cancelled_resumed_and_explored(
     with service.client(secret) as client:
         path = client.model(client.jobs().jobs[0].id)
     assert isinstance(path, dl.Path)
-    assert certified(page) == 150
+    assert certified(page) == 600
     column = int(abs(path.coef[[-1]].toarray()[0]).argmax())
     name, value = (page.locator(".names tr").first.locator("td").nth(k).text_content() for k in (1, 2))
     assert (name, float(value)) == (f"x{column}", pytest.approx(path.coef[-1, column], rel=1e-3))

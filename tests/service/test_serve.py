@@ -149,7 +149,7 @@ def test_a_local_cluster_serves_two_jobs_at_once(serve: Callable[..., Served], r
     with service.client() as client:
         assert client.get("/v1/cluster")["workers"] == 2
         jobs = [client.submit({"kind": "fit", "dataset": "./wide.zarr", "options": {"n_lambdas": 40}}).id for _ in range(2)]
-        third = client.submit({"kind": "fit", "dataset": "./wide.zarr", "options": {"n_lambdas": 200}}).id
+        third = client.submit({"kind": "fit", "dataset": "./wide.zarr", "options": {"n_lambdas": 600}}).id
         assert [client.wait(job).state for job in jobs] == ["succeeded"] * 2, [client.job(job).error for job in jobs]
         client.cancel(third)
         assert client.wait(third).state == "cancelled"
