@@ -27,9 +27,11 @@ def workers(certificates: Path, **options: Any) -> SLURMCluster:
     security = Security(tls_ca_file=str(certificates / "ca.pem"), require_encryption=True, **pairs)
     return SLURMCluster(**{
         "cores": 4, "processes": 1, "memory": "16GiB", "walltime": "02:00:00", "death_timeout": 120, "local_directory": "/tmp",
-        "protocol": "tls://", "security": security, "scheduler_options": {"dashboard": False},
+        "protocol": "tls://", "security": security,
+        "scheduler_options": {"dashboard": False, "dashboard_address": "127.0.0.1:0"},
         # Workers leave before SLURM ends them, not all at once.
-        "worker_extra_args": ["--lifetime", "110m", "--lifetime-stagger", "5m", "--no-dashboard"],
+        "worker_extra_args": ["--lifetime", "110m", "--lifetime-stagger", "5m", "--no-dashboard",
+                              "--dashboard-address", "127.0.0.1:0"],
         "job_script_prologue": ["export OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 NUMBA_NUM_THREADS=1"],
         **options,
     })  # fmt: skip

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -82,6 +84,26 @@ class Job:
     def text(self) -> str:
         return self.log.read_text() if self.log.exists() else ""
 
+    def answers_in_the_clear(self) -> list[str]:
+        """Listening sockets of the job's processes that answer to HTTP without TLS."""
+        def names(process: psutil.Process) -> set[str]:
+            return {Path(word).name for word in process.info["cmdline"] or () if str(self.run) in word or word.endswith("/dask")}
+
+        own = [p for p in psutil.process_iter(["cmdline"]) if {"dask", "scheduler.json"} <= names(p)]
+        sockets = {link.laddr for one in [*own, *self.workers()] for link in one.net_connections("tcp") if link.status == "LISTEN"}
+        assert len(sockets) > 3 and {address.ip for address in sockets} == {"127.0.0.1"}
+        found = []
+        for address in sockets:
+            try:
+                urllib.request.urlopen(f"http://127.0.0.1:{address.port}/health", timeout=3)
+            except urllib.error.HTTPError as error:
+                found.append(f"{address}: {error}")
+            except OSError:
+                continue
+            else:
+                found.append(str(address))
+        return found
+
     def workers(self) -> list[psutil.Process]:
         """The processes that do the work; each is the child of a nanny, which would start it again."""
         words = {"worker", str(self.run / "scheduler.json")}
@@ -107,6 +129,7 @@ def test_one_sbatch_fits_on_two_nodes_and_a_killed_worker_changes_nothing(
     assert job.run.stat().st_mode & 0o777 == 0o700 and all(key.stat().st_mode & 0o777 == 0o600 for key in keys)
     assert not (job.run / "tls" / "ca.key").exists()
     assert len(job.workers()) == 2
+    assert job.answers_in_the_clear() == []
     job.workers()[0].kill()
     assert job.end()["JobState"] == "COMPLETED", job.text
     same_bits(job.model, undisturbed)
