@@ -1,4 +1,4 @@
-"""Telling a scheduler how a fit goes, for its dashboard: at most ten small messages a second, whatever happens.
+"""Telling a scheduler how a fit goes, for its dashboard: a few small messages a second, whatever happens.
 
 A listener of the one stream of events: it collects what has changed, and sends it as soon as it may. Read next:
 ``../dashboard/board.py`` (what is sent), ``watch.py`` (how).
@@ -33,8 +33,8 @@ from distlasso.events import (
 )
 from distlasso.runtime.memory import resident_bytes
 
-_BURST = 4  # messages that may follow each other at once; with five more a second and the last, at most ten in any one
-_RATE = 5.0
+_BURST = 4  # messages that may follow each other at once; with two more a second and the last, at most ten in any one
+_RATE = 2.0  # what a page that is drawn twice a second can show
 _HELD = 200  # of what is waiting to be sent
 _NAME = 60  # characters of a feature's name
 

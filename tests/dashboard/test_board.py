@@ -88,7 +88,7 @@ def test_no_second_has_more_than_ten_messages() -> None:
     teller(FitFinished(1, 1, 1, 1.0, "complete"))
     sent = np.array(wire.sent)
     assert max(np.count_nonzero((sent >= start) & (sent < start + 1.0)) for start in sent) <= 10
-    assert len(sent) > 20
+    assert len(sent) > 10
 
 
 def test_what_waits_is_sent_though_nothing_more_happens() -> None:
@@ -98,7 +98,7 @@ def test_what_waits_is_sent_though_nothing_more_happens() -> None:
     for k in range(20):
         teller(PassFinished(k, 0, 10, 1.0))
     assert wire.board.fits["f"].numbers["passes"] < 19
-    wire.wait(0.25)
+    wire.wait(0.5)
     assert wire.board.fits["f"].numbers["passes"] == 19
     assert len(wire.board.fits["f"].swept) == 20
     sent = len(wire.sent)
