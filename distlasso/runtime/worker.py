@@ -12,7 +12,7 @@ import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cache, partial
 from importlib import metadata
 from typing import Any
 
@@ -175,12 +175,16 @@ def held() -> dict[str, int]:
 def versions() -> dict[str, str]:
     """Versions in this process that an answer or its bits may depend on."""
     found = {"distlasso": distlasso.__version__, "python": platform.python_version()}
-    for name in (*_SAME[1:], *_SIMILAR[1:]):
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            found[name] = "no version"
-    return found
+    return found | {name: _installed(name) for name in (*_SAME[1:], *_SIMILAR[1:])}
+
+
+@cache
+def _installed(name: str) -> str:
+    """Version of a package; looking it up reads a file, too slow to be done for every worker."""
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return "no version"
 
 
 def unfit(theirs: dict[str, str]) -> str:
