@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -131,6 +132,13 @@ def _verdict(name: str, cost: dict[str, Any]) -> str:
     return f"Promised ratios of distlasso: {'; '.join(words)}."
 
 
+def _company() -> str:
+    """Say how busy the machine was when the run began."""
+    load = os.getloadavg()[0]
+    busy = " Others were using it: CPU seconds mean more than wall time here." if load > 0.5 * (os.cpu_count() or 1) else ""
+    return f"Load average before the run: {load:.1f}.{busy}"
+
+
 def main(given: Sequence[str] | None = None) -> int:
     """Measure the workloads and print their tables; write each to its section of `--out` too."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks cv", description=__doc__)
@@ -148,7 +156,7 @@ def main(given: Sequence[str] | None = None) -> int:
     unknown = set(options.peers) - set(PEERS)
     if unknown:
         parser.error(f"--peers: {', '.join(sorted(unknown))} is not known; choose from {', '.join(PEERS)}")
-    machine = header(options.scale, options.seed, options.repeats, THREADS)
+    machine = f"{header(options.scale, options.seed, options.repeats, THREADS, options.time_limit)} {_company()}"
     print(f"{machine}\n\n{EXPLANATION}")
     if options.out and not options.out.exists():
         options.out.write_text(f"# Cross-validation beside the path alone\n\n{(__doc__ or '').strip()}\n\n{EXPLANATION}\n\n")
