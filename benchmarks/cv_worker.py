@@ -20,8 +20,8 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
-from benchmarks.peers import SWEEPS, sklearn_dense, sklearn_gram, sklearn_sparse
-from benchmarks.worker import peak_bytes, reset_peak
+from benchmarks.peers.sklearn import SWEEPS, sklearn_dense, sklearn_gram, sklearn_sparse
+from benchmarks.processes import peak_bytes, reset_peaks
 from benchmarks.workloads import Problem, Vector, load
 
 LAYOUTS = {"W1": "C", "W2": "F", "W3": "csc", "W4": "C", "W5": "csc", "W6": "F", "F": "csr", "F-long": "csr"}
@@ -35,7 +35,7 @@ def deal(n: int, folds: int) -> Vector:
 
 def timed(work: Callable[[], dict[str, int]]) -> Cost:
     """Return what one piece of work cost: seconds of the wall and of all processors, peak memory, what it says of itself."""
-    reset_peak()
+    reset_peaks()
     wall, cpu = time.perf_counter(), time.process_time()
     own = work()
     return {"wall": time.perf_counter() - wall, "cpu": time.process_time() - cpu, "peak_bytes": peak_bytes()} | own
