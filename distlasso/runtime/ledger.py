@@ -17,6 +17,8 @@ from typing import final
 
 from distlasso.runtime.placing import Share
 
+_UNKNOWN = 6  # times as patient where no answer has come yet
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:
@@ -95,6 +97,7 @@ class _Part:
     deaths: int = 0  # in a row
     failures: int = 0  # in a row
     again: bool = False
+    late: bool = False  # and its worker was asked whether it is there
     copies: dict[int, tuple[str, float]] = field(default_factory=dict)  # number: worker, when it was sent
 
 
@@ -206,14 +209,18 @@ class Round:
     def overdue(self, now: float) -> list[Command]:
         """Ask others about what is late; patience doubles with every copy."""
         allowed, commands = self._allowed(), list[Command]()
-        for part in dict.fromkeys(self._out.values(), None) if allowed < math.inf else ():
+        for part in dict.fromkeys(self._out.values(), None):
             worker, sent = max(part.copies.values(), key=lambda copy: copy[1])
             if now - sent <= allowed * 2 ** (len(part.copies) - 1):
                 continue
-            commands += self._doubt(worker)
+            if not part.late:
+                part.late = True
+                commands += self._doubt(worker)
             other = self._free(part, without={own for own, _ in part.copies.values()})
+            if other is None and worker in self._threads and worker not in self._doubted:
+                other = worker  # it has been heard of and nobody else is free: its task may be lost, and is dropped if it is not
             if other is not None:
-                part.again = True
+                part.again, part.late = True, False
                 commands += [Late(worker, part.first, part.last, now - sent), self._send(part, other, now)]
         return commands + self.assign(now)
 
@@ -224,16 +231,15 @@ class Round:
         return [Doubt(worker)]
 
     def _allowed(self) -> float:
-        """Seconds until a part is late: infinite as long as nothing is known about how long one takes."""
+        """Seconds until a part is late; more as long as nothing is known about how long one takes."""
         known = [seconds for seconds in (self._usual, self.longest) if 0 < seconds < math.inf]
-        return max(self._limits.floor, self._limits.factor * max(known)) if known else math.inf
+        return max(self._limits.floor, self._limits.factor * max(known)) if known else _UNKNOWN * self._limits.floor
 
     def _free(self, part: _Part, without: set[str] | frozenset[str] = frozenset()) -> str | None:
         """A worker with a thread free that is not doubted; its home before all others."""
         free = dict(self._threads)
-        for number, other in self._out.items():
-            worker = other.copies[number][0]
-            if worker in free:
+        for other in dict.fromkeys(self._out.values(), None):
+            for worker in {own for own, _ in other.copies.values()} & free.keys():
                 free[worker] -= 1
         usable = {worker: count for worker, count in free.items() if count > 0 and worker not in self._doubted | without}
         if part.home in usable:

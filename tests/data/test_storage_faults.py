@@ -15,7 +15,7 @@ import zarr
 from zarr.storage import LocalStore
 
 import distlasso as dl
-from distlasso.data import retry
+from distlasso.data import plain, retry
 from distlasso.events import PassFinished
 from tests.chaos.farm import Farm
 
@@ -110,12 +110,14 @@ class Flaky:
             return await inner(store, key, *rest, **options)
 
         LocalStore.get = get  # type: ignore[method-assign]
+        plain.read = lambda *_, **__: None  # which leaves to zarr whatever it cannot read
         retry._FIRST_PAUSE = 0.001
 
 
 @pytest.fixture
 def flaky(monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setattr(LocalStore, "get", LocalStore.get)  # put back after the test
+    monkeypatch.setattr(plain, "read", plain.read)
     monkeypatch.setattr(retry, "_FIRST_PAUSE", 0.001)
     return Flaky
 

@@ -36,7 +36,7 @@ class World:
                     assert command.worker in self.threads, "work for a worker that is gone"
                     self.sent[command.number] = command
                     self.out.add(command.number)
-                    mine = [k for k in self.out if self.sent[k].worker == command.worker]
+                    mine = {self.sent[k].first for k in self.out if self.sent[k].worker == command.worker}
                     assert len(mine) <= self.threads[command.worker], "more than it has threads"
                 case Drop(number):
                     self.out.discard(number)
@@ -166,10 +166,17 @@ def test_a_worker_that_is_late_is_gone_round_once_another_one_is_free() -> None:
     assert world.round.answered(first, 38.0) is None
 
 
-def test_nothing_is_late_as_long_as_nothing_is_known() -> None:
-    quiet = Round([Share("a", 0, 1)], {"a": 1, "b": 1}, Limits())
-    quiet.assign(0.0)
-    assert quiet.overdue(1e9) == []
+def test_where_nothing_is_known_patience_is_long_and_a_lost_task_is_sent_again_even_to_its_own_worker() -> None:
+    lonely = Round([Share("a", 0, 1)], {"a": 1}, Limits(floor=10))
+    lonely.assign(0.0)
+    assert lonely.overdue(59.0) == []
+    assert lonely.overdue(61.0) == [Doubt("a")]
+    assert lonely.overdue(62.0) == []  # it may be frozen
+    assert lonely.joined("a", 1, 63.0) == []
+    assert lonely.overdue(64.0) == [Late("a", 0, 1, 64.0), Send(1, 0, 1, "a", True)]
+    assert lonely.overdue(180.0) == []
+    assert lonely.answered(0, 181.0) == [Drop(1)]
+    assert lonely.done
 
 
 @given(st.integers(1, 64), st.lists(CREWS, min_size=1, max_size=5))
