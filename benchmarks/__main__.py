@@ -2,12 +2,12 @@
 
 import sys
 
-from benchmarks import compare, complexity, coverage, cv, network, out_of_core, profile, schedules, watched
+from benchmarks import compare, complexity, coverage, cv, network, out_of_core, profile, resume, schedules, watched
 
 COMMANDS = {
     "cv": cv.main, "network": network.main, "coverage": coverage.main, "complexity": complexity.main,
     "out-of-core": out_of_core.main, "profile": profile.main, "schedules": schedules.main,
-    "watched": watched.main,
+    "watched": watched.main, "resume": resume.main,
 }  # fmt: skip
 
 if __name__ == "__main__":

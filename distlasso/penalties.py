@@ -13,6 +13,7 @@ Read next: ``certificate.py`` (the conjugate at work) and ``kernels/descent.py``
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, final
 
@@ -112,6 +113,11 @@ class ElasticNet:
         l1 = self.l1_ratio * weight if self.weights is None else self.l1_ratio * weight * self.weights
         return Bounds4(l1, (1.0 - self.l1_ratio) * weight * self.scale, self.low, self.high)
 
+    def on(self, columns: NDArray[np.int64]) -> list[object]:
+        """What it says about some columns, value by value."""
+        vectors = (self.scale, self.factors, self.low, self.high, self.weights)
+        return [self.l1_ratio, *(None if vector is None else vector[columns] for vector in vectors)]
+
     def strength(self, gradient: Floats) -> Floats:
         """Smallest lambda, per column, at which a zero coefficient with this gradient stays zero.
 
@@ -164,3 +170,10 @@ class AtLambda:
         open_ = (self.penalty.high > 0) | (self.penalty.low < 0)
         open_[columns] = False
         return not open_.any()
+
+
+def spelled(batch: Sequence[AtLambda], columns: NDArray[np.int64]) -> list[object]:
+    """All that problems take from their penalties on some columns, and which of them have the same one."""
+    own = {id(at.penalty): at.penalty for at in batch}
+    places = {key: place for place, key in enumerate(own)}
+    return [[[at.lam, places[id(at.penalty)]] for at in batch], [penalty.on(columns) for penalty in own.values()]]

@@ -21,7 +21,7 @@ from checkpoint_cases import CASES, FEW, data, fit, paths, same_bits
 
 import distlasso as dl
 from distlasso import held_out, queries
-from distlasso.coordinator import codec, recorded
+from distlasso.coordinator import codec, multi_task, recorded, side_by_side, squared
 from distlasso.coordinator.journal import Journal
 from distlasso.events import CheckpointWritten, Resumed
 from distlasso.runtime.local import serial
@@ -131,6 +131,48 @@ def test_where_memory_is_short_they_are_computed_again_in_several_sweeps(
     runtime = Counting()
     same_bits(fit("residual", checkpoint=tmp_path, runtime=runtime), quiet["residual"])
     assert runtime.runs > 1
+
+
+@pytest.mark.parametrize("name", ["gram", "residual", "held", "responses", "multi-task", "folds", "folds of a schedule", "prior"])
+def test_what_the_coordinator_has_worked_out_is_not_worked_out_again(
+    name: str, quiet: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = quiet[name]
+    monkeypatch.setattr(recorded, "_BYTES_A_SECOND", np.inf)
+    same_bits(fit(name, checkpoint=tmp_path), expected)
+
+    def again(*_: Any, **__: Any) -> Any:
+        raise AssertionError("it descends again")
+
+    for solver in (squared.Squared, side_by_side.SideBySide, multi_task.MultiTask):
+        monkeypatch.setattr(solver, "_descend", again)
+    same_bits(fit(name, checkpoint=tmp_path), expected)
+
+
+def test_work_of_another_shape_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recorded, "_BYTES_A_SECOND", np.inf)
+    fit("gram", checkpoint=tmp_path)
+    file = Journal(journal(tmp_path))
+    key = next(record.about["key"] for record in file.records if "worked" in record.about)
+    file.append({"key": key, "bytes": 8, "worked": {"list": [{"array": 0}]}}, [np.zeros(3)])
+    file.close()
+    with pytest.raises(dl.StoreError, match="is damaged"):
+        fit("gram", checkpoint=tmp_path)
+
+
+def test_a_runtime_that_fails_in_mid_fit_leaves_a_checkpoint_that_goes_on(quiet: Any, tmp_path: Path) -> None:
+    class Failing(Counting):
+        def run(self, asks: Any) -> Any:
+            if self.runs == 7:
+                raise self.error
+            return super().run(asks)
+
+    for k, error in enumerate([dl.SchedulerError("the scheduler is gone"), dl.StoreError("chunk 3 cannot be read")]):
+        runtime = Failing()
+        runtime.error = error  # type: ignore[attr-defined]
+        with pytest.raises(dl.ResumableError, match=f"{error}; the checkpoint has 7 rounds: the same fit continues there"):
+            fit("rounds", checkpoint=tmp_path / str(k), runtime=runtime)
+        same_bits(fit("rounds", checkpoint=tmp_path / str(k)), quiet["rounds"])
 
 
 def test_it_goes_on_with_another_runtime_and_number_of_workers(cluster: dl.Cluster, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ answers).
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -36,6 +36,13 @@ class Answers(Protocol):
         """Bytes of all requests and answers so far."""
 
 
+class Workings(Protocol):
+    """What the coordinator has worked out itself, where a checkpoint keeps it."""
+
+    def recall(self, given: object, shapes: Sequence[tuple[int, ...]], work: Callable[[], Sequence[Floats]]) -> Sequence[Floats]:
+        """Arrays of these shapes, from what is known, else from the work; both follow from the data and what is given."""
+
+
 @dataclass(slots=True)
 class Exchange:
     """Asks requests and counts what they cost."""
@@ -51,6 +58,7 @@ class Exchange:
     fit: int = 0  # for whom: fits have strong columns of their own
     kept: int = -1  # whose strong columns; -1 is its own
     alike: bool = False  # whether the curvature of other fits will do
+    workings: Workings | None = None
 
     def ask(
         self, query: Query, models: Models | None = None, derivative: Floats | None = None, *, sweep: bool = True
@@ -79,6 +87,20 @@ class Exchange:
             imputation = None if imputation is None else imputation.take(columns)
         request = Request(tuple(queries), models, self.loss, shift, columns, imputation, told, present=present)
         return Ask(request, self.rows, derivative, sweep and columns is None, self.fit, self.kept)
+
+    def recall(self, given: object, shapes: Sequence[tuple[int, ...]], work: Callable[[], Sequence[Floats]]) -> Sequence[Floats]:
+        """What work comes to, which a checkpoint may know.
+
+        Parameters
+        ----------
+        given : object
+            All that it follows from, beside the data and the options of the fit.
+        shapes : sequence of tuple
+            Of the arrays that it comes to.
+        work : callable
+            Works them out; it must leave nothing else behind, and find nothing that earlier work has left.
+        """
+        return work() if self.workings is None else self.workings.recall([self.rows, given], shapes, work)
 
     def send(self, asks: Sequence[Ask]) -> list[list[Any]]:
         """Have requests answered in one exchange, one sweep at most."""

@@ -22,7 +22,7 @@ from distlasso.coordinator.active_set import MAX_BATCH
 from distlasso.coordinator.problem import STATISTICS, SWEPT, Certified, Task
 from distlasso.coordinator.squared import fetch_free, fetch_gram, rounding_bound
 from distlasso.errors import ResourceError
-from distlasso.penalties import AtLambda
+from distlasso.penalties import AtLambda, spelled
 from distlasso.queries import Gather, Gradient, GradientPartial, Models
 from distlasso.solvers.multi_task import RowsForm, gap_of_rows, row_norms, solve_rows
 
@@ -111,12 +111,20 @@ class MultiTask:
         """Solve all lambdas of a batch on the strong set, each from the last."""
         strong = self._held()
         target = self._task.tol * self.d0 * 0.5 * 0.1**sharpness
-        self._batch = np.empty((strong.columns.size, len(batch), len(self._tasks)))
-        b = strong.b
-        for k, at in enumerate(batch):
-            b = solve_rows(strong.form, at.take(strong.columns), strong.proposals.get(at, b), target=target)
-            self._batch[:, k] = b
+        starts = [strong.proposals.get(at) for at in batch]
+        given = ["rows", strong.columns, spelled(batch, strong.columns), strong.b, starts, target]
+        shape = (strong.columns.size, len(batch), len(self._tasks))
+        (self._batch,) = self._task.exchange.recall(given, [shape], lambda: [self._descend(batch, starts, target)])
         strong.proposals = {at: self._batch[:, k] for k, at in enumerate(batch)}
+
+    def _descend(self, batch: Sequence[AtLambda], starts: Sequence[Floats | None], target: float) -> Floats:
+        """Solutions [S, L, q] of a batch."""
+        strong = self._held()
+        b, solutions = strong.b, np.empty((strong.columns.size, len(batch), len(self._tasks)))
+        for k, at in enumerate(batch):
+            start = starts[k]
+            b = solutions[:, k] = solve_rows(strong.form, at.take(strong.columns), b if start is None else start, target=target)
+        return solutions
 
     def certify(self, batch: Sequence[AtLambda]) -> Certified:
         """Gaps of the batch: from complete statistics where their rounding bound allows, else from a fresh pass."""

@@ -3,15 +3,20 @@
 What the coordinator does follows from the answers alone, so nothing but these has to be kept, whatever the solver, schedule
 or folds. An answer is filed under a digest of the whole question, of the data and of the options: nothing else can ever be
 mistaken for it. One that would take long to write beside what it took to compute is not kept, but its question is; a resumed
-fit has all such questions answered together, in as few sweeps as memory allows.
+fit has all such questions answered together, in as few sweeps as memory allows. Where the coordinator itself works long on
+a batch, what that comes to is filed in the same way; what is certified is never taken from there.
 Read next: ``checkpoint.py`` (the folder), ``journal.py`` (the file), ``exchange.py`` (who asks).
 """
 
 from __future__ import annotations
 
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, final
+
+import numpy as np
+from numpy.typing import NDArray
 
 from distlasso.coordinator.codec import Packed, digest, pack, unpack
 from distlasso.coordinator.exchange import Answers
@@ -20,8 +25,10 @@ from distlasso.errors import ResumableError, SchedulerError, StoreError
 from distlasso.events import CheckpointWritten, Listener, Resumed
 from distlasso.queries import Ask
 
+Floats = NDArray[np.float64]
+
 _SMALL = 1 << 20  # bytes of an answer that is always kept
-_BYTES_A_SECOND = 4e6  # of computing: writing them takes 2 % of that second where a disk takes 200 MB a second
+_BYTES_A_SECOND = 2e6  # of computing: writing them takes 1 % of that second where a disk takes 200 MB a second
 TOGETHER = 512 << 20  # bytes of answers that are asked for again at once
 
 
@@ -47,6 +54,8 @@ class Recorded:
         self._runtime, self._journal, self._salt, self._listener = runtime, journal, salt, listener
         self._together = together
         self._records: dict[str, Record] = {}
+        self._worked: dict[str, Record] = {}
+        self._lock = threading.Lock()  # fits side by side work at the same time, and ask together
         self._ahead: dict[str, None] = {}  # questions whose answers were not kept, in order, until they are asked
         self._held: dict[str, list[object]] = {}  # answers to some of them
         self._rounds = self._read = self._moved = 0
@@ -59,7 +68,7 @@ class Recorded:
             self._moved += record.about.get("moved", 0)
         self._earlier = frozenset(self._records)
         self._ahead = {key: None for key, record in self._records.items() if "answer" not in record.about}
-        if self._records:
+        if journal.records:
             listener(Resumed(self._rounds, len(self._ahead), journal.records[-1].stop))
 
     def run(self, asks: Sequence[Ask]) -> list[list[object]]:
@@ -81,6 +90,26 @@ class Recorded:
             self._held.pop(key, None)
             self._ahead.pop(key, None)
         return told
+
+    def recall(
+        self, given: object, shapes: Sequence[tuple[int, ...]], work: Callable[[], Sequence[Floats]]
+    ) -> Sequence[Floats]:  # fmt: skip
+        """What the coordinator works out itself: from the journal, or from the work, which is written down if it was long."""
+        key = digest(pack(given), self._salt)
+        with self._lock:
+            record = self._worked.get(key)
+        if record is not None:
+            found: list[Floats] = self._content(record, "worked")
+            if not isinstance(found, list) or [getattr(part, "shape", None) for part in found] != list(shapes):
+                raise self._damaged("what was worked out has another shape")
+            return found
+        started = time.perf_counter()
+        done = work()
+        packed = pack(list(done))
+        if packed.nbytes <= _BYTES_A_SECOND * (time.perf_counter() - started):
+            with self._lock:
+                self._append({"key": key, "bytes": packed.nbytes, "worked": packed.tree}, packed)
+        return done
 
     def bytes_read(self) -> int:
         """Decoded bytes of all tiles visited so far, in this process and before."""
@@ -124,17 +153,21 @@ class Recorded:
             keep = packed.nbytes <= max(_SMALL, quick, question.nbytes)
             about = {"key": key, "bytes": packed.nbytes, **cost, "answer" if keep else "ask": (packed if keep else question).tree}
             cost = {}  # of the whole exchange: told once
-            try:
-                record = self._journal.append(about, (packed if keep else question).arrays)
-            except OSError as error:
-                why = error.strerror or error
-                raise ResumableError(f"cannot write to the checkpoint {self._journal.path}: {why}; {self._stands()}") from error
-            self._file(record)
+            record = self._append(about, packed if keep else question)
             written += record.stop - record.start
         self._listener(CheckpointWritten(self._rounds, written, time.perf_counter() - started))
 
+    def _append(self, about: dict[str, Any], packed: Packed) -> Record:
+        try:
+            record = self._journal.append(about, packed.arrays)
+        except OSError as error:
+            why = error.strerror or error
+            raise ResumableError(f"cannot write to the checkpoint {self._journal.path}: {why}; {self._stands()}") from error
+        self._file(record)
+        return record
+
     def _file(self, record: Record) -> None:
-        self._records[record.about["key"]] = record
+        (self._worked if "worked" in record.about else self._records)[record.about["key"]] = record
         self._rounds += "read" in record.about  # of all records of an exchange, the first
 
     def _known(self, key: str, queries: int) -> list[object]:
@@ -167,6 +200,5 @@ class Recorded:
 def _is_sound(about: dict[str, Any]) -> bool:
     """Whether a record says what it has to, in numbers that can be reckoned with."""
     numbers = [about.get("bytes"), about.get("read", 0), about.get("moved", 0)]
-    return isinstance(about.get("key"), str) and ("answer" in about) != ("ask" in about) and all(
-        type(number) is int and number >= 0 for number in numbers
-    )  # fmt: skip
+    kinds = sum(kind in about for kind in ("answer", "ask", "worked"))
+    return isinstance(about.get("key"), str) and kinds == 1 and all(type(number) is int and number >= 0 for number in numbers)

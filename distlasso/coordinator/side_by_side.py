@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from distlasso.coordinator.held import Held
 from distlasso.coordinator.problem import Task
-from distlasso.penalties import AtLambda
+from distlasso.penalties import AtLambda, spelled
 from distlasso.solvers.abreast import SPAN, approach
 from distlasso.solvers.lanes import LANES, follow, side_by_side
 from distlasso.solvers.newton import Newton
@@ -29,17 +29,24 @@ class SideBySide:
     """Implements ``general.Restricted`` on columns that are held."""
 
     def __init__(self, task: Task, held: Held) -> None:
-        self._held = held
-        self._newtons = [Newton(task.space.sd.size) for _ in range(LANES)]
+        self._task, self._held = task, held
 
     def admit(self, columns: Ints) -> None:
         """Nothing is kept that depends on the strong set."""
 
     def solve(self, batch: Sequence[AtLambda], b: Floats, intercept: Floats, target: float) -> tuple[Floats, Floats]:
         """Solve a batch; a lambda without a start of its own follows its predecessors."""
+        columns = self._held.columns
+        given = ["side by side", columns, spelled(batch, columns), b, intercept, target]
+        work = partial(self._descend, batch, b, intercept, target)
+        b, intercept = self._task.exchange.recall(given, [b.shape, intercept.shape], work)
+        return b, intercept
+
+    def _descend(self, batch: Sequence[AtLambda], b: Floats, intercept: Floats, target: float) -> tuple[Floats, Floats]:
         b, intercept, columns = b.copy(), intercept.copy(), self._held.columns
         own = [bool(k) and not np.array_equal(b[:, k], b[:, 0]) for k in range(len(batch))]
         held = self._held.strong
+        newtons = [Newton(self._task.space.sd.size) for _ in range(LANES)]
         at_once = SPAN if held.is_sparse else LANES
         for first in range(0, len(batch), at_once):
             models = range(first, min(first + at_once, len(batch)))
@@ -54,7 +61,7 @@ class SideBySide:
             for at in range(0, len(left), LANES):
                 lanes = left[at : at + LANES]
                 jobs = [partial(solve_reweighted, held, batch[k].take(columns), b[:, k], float(intercept[k]), target=target,
-                                newton=self._newtons[lane], names=columns) for lane, k in enumerate(lanes)]  # fmt: skip
+                                newton=newtons[lane], names=columns) for lane, k in enumerate(lanes)]  # fmt: skip
                 for k, (found, level) in zip(lanes, side_by_side(jobs, held.X.size), strict=True):
                     b[:, k], intercept[k] = found, level
         return b, intercept

@@ -23,7 +23,7 @@ from distlasso.coordinator.problem import CONFINED, STATISTICS, SWEPT, Certified
 from distlasso.coordinator.products import Member, Products
 from distlasso.coordinator.space import Space
 from distlasso.data.blocks import symmetric
-from distlasso.penalties import AtLambda
+from distlasso.penalties import AtLambda, spelled
 from distlasso.queries import Gather, Gradient, GradientPartial, Models, Square
 from distlasso.solvers.abreast import SPAN, approach
 from distlasso.solvers.block_coordinate import is_small, solve
@@ -45,7 +45,6 @@ class Strong:
     columns: Ints
     form: Quadratic
     trail: Trail  # of accepted solutions
-    newtons: list[Newton]  # one a lane
     proposals: dict[AtLambda, Floats] = field(default_factory=dict)  # where to start, and what a pass has rejected
 
 
@@ -104,7 +103,7 @@ class Squared:
         new = np.zeros(columns.size)
         proposals = {at: np.concatenate([b, new]) for at, b in strong.proposals.items()}
         strong.trail.extend(columns.size)
-        self._strong = Strong(both, form, strong.trail, strong.newtons, proposals)
+        self._strong = Strong(both, form, strong.trail, proposals)
 
     def begin(self, at: AtLambda, b: Floats, intercept: float) -> None:
         """Where to start one problem of a later batch."""
@@ -114,15 +113,26 @@ class Squared:
         """Solve a batch on the strong set, each problem from its predecessors."""
         strong, task = self._held(), self._task
         target = task.tol * self.d0 * 0.5 * 0.1**sharpness
+        starts = [strong.proposals.get(at) for at in batch]
+        given = ["squared", strong.columns, spelled(batch, strong.columns), starts, strong.trail.spelled(batch), target]
+        shape = (strong.columns.size, len(batch))
+        (solutions,) = task.exchange.recall(given, [shape], lambda: [self._descend(batch, starts, target)])
+        strong.proposals = {at: solutions[:, k] for k, at in enumerate(batch)}
+        self._asked, self._batch = list(batch), solutions
+
+    def _descend(self, batch: Sequence[AtLambda], starts: Sequence[Floats | None], target: float) -> Floats:
+        """Solutions [S, L] of a batch; a problem without a start follows its predecessors."""
+        strong, task = self._held(), self._task
         solutions = np.empty((strong.columns.size, len(batch)))
         form = strong.form.restrict(np.arange(strong.columns.size))
         entries = strong.columns.size * (strong.columns.size if self._form == "gram" else task.y.size)
         forms, held = [form, *(form.twin() for _ in range(LANES - 1))], self._abreast()
+        newtons = [Newton(task.space.sd.size) for _ in range(LANES)]
         at_once, trail = LANES if held is None else SPAN, strong.trail.copy()
         for first in range(0, len(batch), at_once):
             models = range(first, min(first + at_once, len(batch)))
             for k in models:
-                start = strong.proposals.get(batch[k])
+                start = starts[k]
                 solutions[:, k] = trail.ahead(batch[k]) if start is None else start
             left = list(models)
             if held is not None:
@@ -133,14 +143,13 @@ class Squared:
             for at in range(0, len(left), LANES):
                 lanes = left[at : at + LANES]
                 jobs = [partial(solve, forms[lane], batch[k].take(strong.columns), solutions[:, k], target=target,
-                                newton=strong.newtons[lane], names=strong.columns, polish=True)
+                                newton=newtons[lane], names=strong.columns, polish=True)
                         for lane, k in enumerate(lanes)]  # fmt: skip
                 for k, solved in zip(lanes, side_by_side(jobs, entries), strict=True):
                     solutions[:, k] = solved.b
             for k in models:
                 trail.add(batch[k], solutions[:, k])
-        strong.proposals = {at: solutions[:, k] for k, at in enumerate(batch)}
-        self._asked, self._batch = list(batch), solutions
+        return solutions
 
     def _abreast(self) -> Columns | None:
         """The strong columns for descent on several lambdas at once, where they are sparse and have no Gram."""
@@ -198,7 +207,7 @@ class Squared:
         """Start with the unpenalised columns only."""
         columns = self._task.free
         form = self._residual(columns)
-        return Strong(columns, form, Trail(np.zeros(columns.size)), _newtons(self._task.space.sd.size))
+        return Strong(columns, form, Trail(np.zeros(columns.size)))
 
     def _residual(self, columns: Ints) -> DenseForm | SparseForm:
         """The form that holds some columns, which begin with those it has held so far."""
@@ -228,7 +237,7 @@ class Squared:
         task, space = self._task, self._task.space
         gram = fetch_gram(task.exchange, space, task.keep) if task.gram is None else task.gram
         form = GramForm(gram, space.g0[task.keep], space.yy)
-        return Strong(task.keep, form, Trail(np.zeros(task.keep.size)), _newtons(space.sd.size))
+        return Strong(task.keep, form, Trail(np.zeros(task.keep.size)))
 
     def _certify_one(self, at: AtLambda, b: Floats, u: Floats, rr: float) -> tuple[float, Floats, float]:
         """Gap relative to D0, strength of every column, and rr; refits unpenalised columns of b in place."""
@@ -290,10 +299,6 @@ def fetch_gram(exchange: Exchange, space: Space, keep: Ints) -> Floats:
     answer = symmetric(exchange.ask(Square()))
     gram = (answer - np.outer(space.remainder, space.remainder))[np.ix_(keep, keep)]
     return np.ascontiguousarray(gram)
-
-
-def _newtons(size: int) -> list[Newton]:
-    return [Newton(size) for _ in range(LANES)]
 
 
 def fetch_free(task: Task) -> Free:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from distlasso.coordinator.build import build
 from distlasso.coordinator.checkpoint import opened_checkpoint
-from distlasso.coordinator.exchange import Answers, Exchange
+from distlasso.coordinator.exchange import Exchange
 from distlasso.coordinator.form import Form
 from distlasso.coordinator.problem import Problem, Task
 from distlasso.coordinator.space import Space, centre
@@ -187,11 +187,11 @@ def opened(
             rows = make_rows(dataset)
             options = replace(options, listener=place.open(dataset, plan, rows, options.listener))
             beside = projection.coordinator_bytes + place.tiles_at_once() * projection.tile_bytes
-            answers: Answers = place
+            exchange = Exchange(place, options.loss, None, options.listener)
             if checkpoint is not None:
                 room = None if options.memory is None else options.memory // 4
-                answers = checkpoint.answers(place, of_cut(dataset, plan), options.listener, room)
-            exchange = Exchange(answers, options.loss, None, options.listener)
+                recorded = checkpoint.answers(place, of_cut(dataset, plan), options.listener, room)
+                exchange.runtime = exchange.workings = recorded
             yield Opened(dataset, options, rows, exchange, form, by_columns, beside)
         finally:
             place.close()

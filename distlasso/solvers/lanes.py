@@ -65,6 +65,11 @@ class Trail:
         """A solution is known."""
         self._past = [*self._past[-1:], (at, b.copy())]
 
+    def spelled(self, batch: Sequence[AtLambda]) -> list[object]:
+        """The solutions, and whose problem of a batch has the penalty of which."""
+        return [[b, None if at is None else at.lam, [at is not None and own.penalty is at.penalty for own in batch]]
+                for at, b in self._past]  # fmt: skip
+
     def ahead(self, at: AtLambda) -> Floats:
         """Where to start: the path is piecewise linear in lambda (Osborne et al. 2000)."""
         (older, before), (last, b) = self._past[0], self._past[-1]

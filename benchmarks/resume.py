@@ -1,0 +1,170 @@
+"""Checkpoints: fits that are killed at random moments and go on, and what keeping a checkpoint costs a fit that is not killed.
+
+`python -m benchmarks resume` runs fits in processes of their own, kills each with SIGKILL at a moment drawn from a seed, runs
+the same again, and compares lambdas, coefficients, intercepts and gaps bit by bit with those of a process that nobody killed.
+`--store` fits a store, such as the demo's, in turn with and without a checkpoint.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import signal
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+
+import distlasso as dl
+from distlasso.events import CheckpointWritten, Event, Resumed
+
+KINDS: dict[str, dict[str, Any]] = {
+    "squared, Gram": {},
+    "squared, residual": {"rows": 1500, "lambda_min_ratio": 0.02},
+    "logistic, rounds": {"loss": "logistic", "n_lambdas": 50},
+    "squared, admm": {"solver": "admm", "n_lambdas": 50},
+    "squared, 5 folds": {"folds": 5, "rows": 1500, "n_lambdas": 50},
+}
+SHAPE = {"small": (4000, 200), "full": (30_000, 600)}
+
+
+def main(arguments: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks resume", description=__doc__)
+    parser.add_argument("--scale", choices=SHAPE, default="small")
+    parser.add_argument("--kills", type=int, default=20)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--store", help="measure what a checkpoint costs a fit of this store, and kill nothing")
+    parser.add_argument("--rounds", type=int, default=7, help="of that measurement")
+    parser.add_argument("--child", nargs=3, metavar=("KIND", "FOLDER", "OUT"), help=argparse.SUPPRESS)
+    options = parser.parse_args(arguments)
+    if options.child:
+        return child(*options.child, SHAPE[options.scale])
+    return cost(options.store, options.rounds) if options.store else kill(options.scale, options.kills, options.seed)
+
+
+def run(kind: str, shape: tuple[int, int], **more: Any) -> dl.Path:
+    """Run one of the fits; data follows from the shape alone."""
+    rng, options = np.random.default_rng(0), dict(KINDS[kind])
+    rows, columns = options.pop("rows", shape[0]), shape[1] if "rows" not in KINDS[kind] else 8 * shape[1]
+    X = rng.standard_normal((rows, columns))
+    eta = X[:, :30] @ rng.standard_normal(30) + 5.0 * rng.standard_normal(rows)
+    y = np.asarray(eta > 0, dtype=np.float64) if "loss" in options else eta
+    call: Any = dl.cross_validate if "folds" in options else dl.fit_path
+    found = call(X, y, **options, **more)
+    return found.path if "folds" in options else found  # type: ignore[no-any-return]
+
+
+def child(kind: str, folder: str, out: str, shape: tuple[int, int]) -> int:
+    """Fit with a checkpoint, and write down when what happened."""
+
+    def say(what: str, **rest: Any) -> None:
+        print(json.dumps({"what": what, "at": time.perf_counter(), **rest}), flush=True)
+
+    def listen(event: Event) -> None:
+        if isinstance(event, Resumed):
+            say("resumed", rounds=event.rounds, again=event.again)
+        elif isinstance(event, CheckpointWritten):
+            say("written", round=event.round)
+
+    say("started")
+    path = run(kind, shape, checkpoint=folder, on_event=listen)
+    say("ended", rounds=path.rounds, resumed=path.resumed)
+    path.save(out)
+    return 0
+
+
+def begin(kind: str, scale: str, folder: Path, out: Path) -> subprocess.Popen[str]:
+    """A fit in a process of its own, from where it starts to fit."""
+    command = [sys.executable, "-m", "benchmarks", "resume", "--scale", scale, "--child", kind, str(folder), str(out)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    process.stdout.readline()
+    return process
+
+
+def ended(process: subprocess.Popen[str]) -> list[dict[str, Any]]:
+    """What a process said until it ended or was killed."""
+    said, _ = process.communicate()
+    return [json.loads(line) for line in said.splitlines()]
+
+
+def kill(scale: str, kills: int, seed: int) -> int:
+    """Kill and resume; returns 1 if any bit differs."""
+    chosen, wrong = random.Random(seed), 0
+    print("| fit | killed after | rounds kept | of | rounds done again | answers computed again | s to get there | bits |")
+    print("|---|---:|---:|---:|---:|---:|---:|---|")
+    with TemporaryDirectory() as folder:
+        quiet: dict[str, tuple[float, dl.Path]] = {}
+        for number in range(kills):
+            kind = list(KINDS)[number % len(KINDS)]
+            place = Path(folder) / str(number)
+            if kind not in quiet:
+                ended(begin(kind, scale, place / "quiet", place / "model"))
+                started = time.perf_counter()  # a second time: the first one compiles
+                ended(begin(kind, scale, place / "again", place / "model2"))
+                quiet[kind] = (time.perf_counter() - started, dl.load(place / "model2"))
+            seconds, expected = quiet[kind]
+            process = begin(kind, scale, place / "c", place / "killed")
+            moment = chosen.uniform(0.0, 0.8 * seconds)
+            time.sleep(moment)
+            process.send_signal(signal.SIGKILL)
+            before = ended(process)
+            after = ended(begin(kind, scale, place / "c", place / "resumed"))
+            same = identical(dl.load(place / "resumed"), expected)
+            wrong += not same
+            print(line(kind, moment, before, after, same), flush=True)
+    print(f"\n{kills - wrong} of {kills} to the bit")
+    return int(wrong > 0)
+
+
+def line(kind: str, moment: float, before: list[dict[str, Any]], after: list[dict[str, Any]], same: bool) -> str:
+    """A row of the table."""
+    done = max((event["round"] for event in before if event["what"] == "written"), default=0)
+    resumed = next((event for event in after if event["what"] == "resumed"), {"rounds": 0, "again": 0, "at": after[0]["at"]})
+    first = next((event for event in after if event["what"] in ("written", "ended")), after[-1])
+    again = max(done - resumed["rounds"], 0) + 1  # what was in flight when it died
+    cells = [kind, f"{moment:.1f} s", resumed["rounds"], after[-1]["rounds"], again, resumed["again"],
+             f"{first['at'] - resumed['at']:.2f}", "same" if same else "DIFFER"]  # fmt: skip
+    return f"| {' | '.join(map(str, cells))} |"
+
+
+def identical(a: dl.Path, b: dl.Path) -> bool:
+    """Whether two paths agree in every bit."""
+    pairs = [(a.lambdas, b.lambdas), (a.intercept, b.intercept), (a.gap, b.gap), (a.coef.toarray(), b.coef.toarray())]
+    return all(one.tobytes() == other.tobytes() for one, other in pairs)
+
+
+def cost(store: str, rounds: int) -> int:
+    """Fit in turn with and without a checkpoint, in this process."""
+    dataset = dl.open_dataset(store)
+    wall: dict[str, list[float]] = {"without": [], "with": []}
+    cpu: dict[str, list[float]] = {"without": [], "with": []}
+    written: list[float] = []
+    kept = 0
+    for number in range(rounds + 1):
+        for name in ("without", "with") if number % 2 else ("with", "without"):
+            with TemporaryDirectory() as folder:
+                events: list[Event] = []
+                own = {"checkpoint": folder, "on_event": events.append} if name == "with" else {}
+                started, worked = time.perf_counter(), time.process_time()
+                path = dl.fit_path(dataset, standardize=False, lambda_min_ratio=1e-2, **own)
+                if number:  # the first one compiles
+                    wall[name].append(time.perf_counter() - started)
+                    cpu[name].append(time.process_time() - worked)
+                    written += [sum(event.seconds for event in events if isinstance(event, CheckpointWritten))] * bool(own)
+                size = sum(file.stat().st_size for file in Path(folder).iterdir())
+                kept = max(kept, size)
+    print(f"{path.rounds} rounds, {path.passes} passes, a checkpoint of {kept / 1e6:.2f} MB; medians of {rounds} in turn")
+    for name, values in (("wall", wall), ("processor", cpu)):
+        a, b = (statistics.median(values[which]) for which in ("without", "with"))
+        print(f"{name}: {a:.3f} s without, {b:.3f} s with, ratio {b / a:.3f}")
+    share = statistics.median(written) / statistics.median(wall["with"])
+    print(f"digests and writing: {statistics.median(written):.4f} s, {share:.2%} of the fit")
+    return 0
