@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from checkpoint_cases import CASES, FEW, data, fit, paths, same_bits
 import distlasso as dl
 from distlasso import held_out, queries
 from distlasso.coordinator import codec, multi_task, recorded, side_by_side, squared
+from distlasso.coordinator.form_of_answers import answers
 from distlasso.coordinator.journal import Journal
 from distlasso.events import CheckpointWritten, Resumed
 from distlasso.runtime.local import serial
@@ -312,7 +314,8 @@ def forged(folder: Path, tree: Any, arrays: list[Any]) -> None:
         {"class": "os.system", "of": {"command": "touch hacked"}}, {"class": "Statistics", "of": {"weight": 1}},
         {"array": 7}, {"pickle": "cos\nsystem\n(S'touch hacked'\ntR."}, 3, {"list": [{"class": {}, "of": []}]},
         {"csc": [{"array": 0}, {"array": 0}, {"array": 0}], "shape": [3, 3]},
-        {"list": [{"class": "Ask", "of": {"request": None}}]}, {"list": []},
+        {"list": [{"class": "Ask", "of": {"request": None}}]}, {"list": []}, {"list": [{"array": 0}]},
+        {"list": [{"class": "Value", "of": {}}]},
     ],
 )  # fmt: skip
 def test_a_forged_answer_runs_nothing_and_is_refused(tree: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -394,6 +397,29 @@ def test_a_dask_array_has_no_content_to_be_known_by(tmp_path: Path) -> None:
 
     with pytest.raises(dl.InputError, match=r"dl\.ingest"):
         dl.fit_path(da.from_array(np.eye(6)), np.arange(6.0), checkpoint=tmp_path)
+
+
+def test_answers_of_another_form_are_told_from_true_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every answer of every fit passes, and none of another fit in its place."""
+    seen: dict[str, Any] = {}
+
+    class Watching(Counting):
+        def run(self, asks: Any) -> Any:
+            told = super().run(asks)
+            for ask, answer in zip(asks, told, strict=True):
+                assert answers(ask, answer, self.serial._dataset.shape), ask.request.queries
+                for query, part in zip(ask.request.queries, answer, strict=True):
+                    seen.setdefault(type(query).__name__, part)
+                    others = [other for other in seen.values() if type(other) is not type(part)]
+                    alone = replace(ask, request=replace(ask.request, queries=(query,)))
+                    for other in (*others, None, np.zeros((1, 7, 3))):
+                        assert not answers(alone, [other], self.serial._dataset.shape)
+            return told
+
+    for name in CASES:
+        fit(name, runtime=Watching())
+    fit("folds by rounds", runtime=Watching(), score="auc")
+    assert len(seen) >= 13
 
 
 def test_every_query_and_answer_survives_the_file(tmp_path: Path) -> None:

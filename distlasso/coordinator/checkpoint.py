@@ -50,7 +50,8 @@ class Checkpoint:
             warn(f"{journal.path}: {journal.damage}; what was written before that is used, the rest is done again",
                  CheckpointWarning)  # fmt: skip
         salt = json.dumps([self._about["data"], self._about["options"], plan], sort_keys=True)
-        return Recorded(runtime, journal, salt, listener, min(TOGETHER, together or TOGETHER))
+        rows, columns = self._about["data"]["shape"]
+        return Recorded(runtime, journal, salt, (rows, columns), listener, min(TOGETHER, together or TOGETHER))
 
     def close(self) -> None:
         """Wait until all is on disk."""

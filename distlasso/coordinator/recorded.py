@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from distlasso.coordinator.codec import Packed, digest, pack, unpack
 from distlasso.coordinator.exchange import Answers
+from distlasso.coordinator.form_of_answers import answers
 from distlasso.coordinator.journal import Journal, Record
 from distlasso.errors import ResumableError, SchedulerError, StoreError
 from distlasso.events import CheckpointWritten, Listener, Resumed
@@ -44,15 +45,20 @@ class Recorded:
         What was answered so far.
     salt : str
         Digest of the data, the options and the plan.
+    shape : (int, int)
+        Rows and columns of the data.
     listener : Listener
         Receives events.
     together : int
         Bytes of answers that may be asked for again at once.
     """
 
-    def __init__(self, runtime: Answers, journal: Journal, salt: str, listener: Listener, together: int = TOGETHER) -> None:
+    def __init__(
+        self, runtime: Answers, journal: Journal, salt: str, shape: tuple[int, int], listener: Listener,
+        together: int = TOGETHER,
+    ) -> None:  # fmt: skip
         self._runtime, self._journal, self._salt, self._listener = runtime, journal, salt, listener
-        self._together = together
+        self._shape, self._together = shape, together
         self._records: dict[str, Record] = {}
         self._worked: dict[str, Record] = {}
         self._lock = threading.Lock()  # fits side by side work at the same time, and ask together
@@ -80,12 +86,12 @@ class Recorded:
         self.resumed += self._earlier.issuperset(keys)
         found: dict[int, list[object]] = {}
         if new or lost:
-            answers, cost = self._ask([*(asks[k] for k in new), *(self._question(key) for key in lost)])
-            found = dict(zip(new, answers[: len(new)], strict=True))
-            self._held |= zip(lost, answers[len(new) :], strict=True)
+            told, cost = self._ask([*(asks[k] for k in new), *(self._question(key) for key in lost)])
+            found = dict(zip(new, told[: len(new)], strict=True))
+            self._held |= zip(lost, told[len(new) :], strict=True)
             if new:
                 self._write([(keys[k], questions[k], found[k]) for k in new], cost)
-        told = [found[k] if k in found else self._known(key, len(asks[k].request.queries)) for k, key in enumerate(keys)]
+        told = [found[k] if k in found else self._known(key, asks[k]) for k, key in enumerate(keys)]
         for key in keys:
             self._held.pop(key, None)
             self._ahead.pop(key, None)
@@ -138,11 +144,11 @@ class Recorded:
         """Have the runtime answer; also what that cost."""
         started, read, moved = time.perf_counter(), self._runtime.bytes_read(), self._runtime.bytes_moved()
         try:
-            answers = self._runtime.run(asks)
+            told = self._runtime.run(asks)
         except (SchedulerError, StoreError) as error:
             raise ResumableError(f"{error}; {self._stands()}") from error
         read, moved = self._runtime.bytes_read() - read, self._runtime.bytes_moved() - moved
-        return answers, {"read": read, "moved": moved, "seconds": time.perf_counter() - started}
+        return told, {"read": read, "moved": moved, "seconds": time.perf_counter() - started}
 
     def _write(self, answered: Sequence[tuple[str, Packed, list[object]]], cost: dict[str, float]) -> None:
         """Write down answers, or where that would take too long the questions."""
@@ -170,11 +176,11 @@ class Recorded:
         (self._worked if "worked" in record.about else self._records)[record.about["key"]] = record
         self._rounds += "read" in record.about  # of all records of an exchange, the first
 
-    def _known(self, key: str, queries: int) -> list[object]:
+    def _known(self, key: str, ask: Ask) -> list[object]:
         if key in self._held:
             return self._held[key]
         answer = self._content(self._records[key], "answer")
-        if not isinstance(answer, list) or len(answer) != queries:
+        if not isinstance(answer, list) or not answers(ask, answer, self._shape):
             raise self._damaged("an answer is none")
         return answer
 
