@@ -1,7 +1,8 @@
 """Checkpoints: fits that are killed at random moments and go on, and what keeping a checkpoint costs a fit that is not killed.
 
-`python -m benchmarks resume` runs fits in processes of their own, kills each with SIGKILL at a moment drawn from a seed, runs
-the same again, and compares lambdas, coefficients, intercepts and gaps bit by bit with those of a process that nobody killed.
+`python -m benchmarks resume` runs fits in processes of their own (forks of one that has compiled everything), kills each with
+SIGKILL at a moment drawn from a seed, runs the same again, and compares lambdas, coefficients, intercepts and gaps bit by bit
+with those of a process that nobody killed.
 `--store` fits a store, such as the demo's, in turn with and without a checkpoint.
 """
 
@@ -9,16 +10,17 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import random
 import signal
 import statistics
-import subprocess
-import sys
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, TextIO
 
 import numpy as np
 
@@ -42,63 +44,74 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--store", help="measure what a checkpoint costs a fit of this store, and kill nothing")
     parser.add_argument("--rounds", type=int, default=7, help="of that measurement")
-    parser.add_argument("--child", nargs=3, metavar=("KIND", "FOLDER", "OUT"), help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
-    if options.child:
-        return child(*options.child, SHAPE[options.scale])
-    return cost(options.store, options.rounds) if options.store else kill(options.scale, options.kills, options.seed)
+    return cost(options.store, options.rounds) if options.store else kill(SHAPE[options.scale], options.kills, options.seed)
+
+
+@cache
+def data(kind: str, shape: tuple[int, int]) -> tuple[Any, Any]:
+    """Data of one of the fits, made once: another process would make it with other bits, as BLAS has threads there."""
+    rng, options = np.random.default_rng(0), KINDS[kind]
+    rows, columns = (options["rows"], 8 * shape[1]) if "rows" in options else shape
+    X = rng.standard_normal((rows, columns))
+    eta = X[:, :30] @ rng.standard_normal(30) + 5.0 * rng.standard_normal(rows)
+    return X, np.asarray(eta > 0, dtype=np.float64) if "loss" in options else eta
 
 
 def run(kind: str, shape: tuple[int, int], **more: Any) -> dl.Path:
-    """Run one of the fits; data follows from the shape alone."""
-    rng, options = np.random.default_rng(0), dict(KINDS[kind])
-    rows, columns = options.pop("rows", shape[0]), shape[1] if "rows" not in KINDS[kind] else 8 * shape[1]
-    X = rng.standard_normal((rows, columns))
-    eta = X[:, :30] @ rng.standard_normal(30) + 5.0 * rng.standard_normal(rows)
-    y = np.asarray(eta > 0, dtype=np.float64) if "loss" in options else eta
+    """Run one of the fits."""
+    options: dict[str, Any] = {name: value for name, value in KINDS[kind].items() if name != "rows"}
     call: Any = dl.cross_validate if "folds" in options else dl.fit_path
-    found = call(X, y, **options, **more)
+    found = call(*data(kind, shape), **options, **more)
     return found.path if "folds" in options else found  # type: ignore[no-any-return]
 
 
-def child(kind: str, folder: str, out: str, shape: tuple[int, int]) -> int:
-    """Fit with a checkpoint, and write down when what happened."""
+@dataclass(frozen=True, slots=True)
+class Child:
+    """A fit in a process of its own, and what it says."""
 
-    def say(what: str, **rest: Any) -> None:
-        print(json.dumps({"what": what, "at": time.perf_counter(), **rest}), flush=True)
+    process: int
+    said: TextIO
 
-    def listen(event: Event) -> None:
-        if isinstance(event, Resumed):
-            say("resumed", rounds=event.rounds, again=event.again)
-        elif isinstance(event, CheckpointWritten):
-            say("written", round=event.round)
-
-    say("started")
-    path = run(kind, shape, checkpoint=folder, on_event=listen)
-    say("ended", rounds=path.rounds, resumed=path.resumed)
-    path.save(out)
-    return 0
+    def ended(self) -> list[dict[str, Any]]:
+        """What it said until it ended or was killed."""
+        with self.said:
+            lines = self.said.read().splitlines()
+        os.waitpid(self.process, 0)
+        return [json.loads(line) for line in lines]
 
 
-def begin(kind: str, scale: str, folder: Path, out: Path) -> subprocess.Popen[str]:
-    """A fit in a process of its own, from where it starts to fit."""
-    command = [sys.executable, "-m", "benchmarks", "resume", "--scale", scale, "--child", kind, str(folder), str(out)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    process.stdout.readline()
-    return process
+def begin(kind: str, shape: tuple[int, int], folder: Path, out: Path) -> Child:
+    """Start a fit with a checkpoint, which writes down when what happened."""
+    reader, writer = os.pipe()
+    process = os.fork()
+    if process:
+        os.close(writer)
+        return Child(process, open(reader))
+    try:
+        with open(writer, "w") as said:
+
+            def say(what: str, **rest: Any) -> None:
+                print(json.dumps({"what": what, "at": time.perf_counter(), **rest}), file=said, flush=True)
+
+            def listen(event: Event) -> None:
+                if isinstance(event, Resumed):
+                    say("resumed", rounds=event.rounds, again=event.again)
+                elif isinstance(event, CheckpointWritten):
+                    say("written", round=event.round)
+
+            say("started")
+            path = run(kind, shape, checkpoint=folder, on_event=listen)
+            say("ended", rounds=path.rounds)
+            path.save(out)
+    finally:
+        os._exit(0)
 
 
-def ended(process: subprocess.Popen[str]) -> list[dict[str, Any]]:
-    """What a process said until it ended or was killed."""
-    said, _ = process.communicate()
-    return [json.loads(line) for line in said.splitlines()]
-
-
-def kill(scale: str, kills: int, seed: int) -> int:
+def kill(shape: tuple[int, int], kills: int, seed: int) -> int:
     """Kill and resume; returns 1 if any bit differs."""
     chosen, wrong = random.Random(seed), 0
-    print("| fit | killed after | rounds kept | of | rounds done again | answers computed again | s to get there | bits |")
+    print("| fit | killed at | rounds kept | of | rounds done again | answers computed again | s to get there | bits |")
     print("|---|---:|---:|---:|---:|---:|---:|---|")
     with TemporaryDirectory() as folder:
         quiet: dict[str, tuple[float, dl.Path]] = {}
@@ -106,31 +119,31 @@ def kill(scale: str, kills: int, seed: int) -> int:
             kind = list(KINDS)[number % len(KINDS)]
             place = Path(folder) / str(number)
             if kind not in quiet:
-                ended(begin(kind, scale, place / "quiet", place / "model"))
-                started = time.perf_counter()  # a second time: the first one compiles
-                ended(begin(kind, scale, place / "again", place / "model2"))
-                quiet[kind] = (time.perf_counter() - started, dl.load(place / "model2"))
+                run(kind, shape)  # compiles
+                said = begin(kind, shape, place / "quiet", place / "model").ended()
+                quiet[kind] = (said[-1]["at"] - said[0]["at"], dl.load(place / "model"))
             seconds, expected = quiet[kind]
-            process = begin(kind, scale, place / "c", place / "killed")
-            moment = chosen.uniform(0.0, 0.8 * seconds)
+            killed = begin(kind, shape, place / "c", place / "killed")
+            moment = chosen.uniform(0.0, seconds)
             time.sleep(moment)
-            process.send_signal(signal.SIGKILL)
-            before = ended(process)
-            after = ended(begin(kind, scale, place / "c", place / "resumed"))
+            os.kill(killed.process, signal.SIGKILL)
+            before = killed.ended()
+            after = begin(kind, shape, place / "c", place / "resumed").ended()
             same = identical(dl.load(place / "resumed"), expected)
             wrong += not same
-            print(line(kind, moment, before, after, same), flush=True)
+            print(line(kind, moment / seconds, before, after, same), flush=True)
     print(f"\n{kills - wrong} of {kills} to the bit")
     return int(wrong > 0)
 
 
-def line(kind: str, moment: float, before: list[dict[str, Any]], after: list[dict[str, Any]], same: bool) -> str:
+def line(kind: str, share: float, before: list[dict[str, Any]], after: list[dict[str, Any]], same: bool) -> str:
     """A row of the table."""
     done = max((event["round"] for event in before if event["what"] == "written"), default=0)
-    resumed = next((event for event in after if event["what"] == "resumed"), {"rounds": 0, "again": 0, "at": after[0]["at"]})
+    fresh = {"rounds": 0, "again": 0, "at": after[0]["at"]}
+    resumed = next((event for event in after if event["what"] == "resumed"), fresh)
     first = next((event for event in after if event["what"] in ("written", "ended")), after[-1])
-    again = max(done - resumed["rounds"], 0) + 1  # what was in flight when it died
-    cells = [kind, f"{moment:.1f} s", resumed["rounds"], after[-1]["rounds"], again, resumed["again"],
+    again = done - resumed["rounds"] + (resumed["rounds"] < after[-1]["rounds"])  # and what was in flight when it died
+    cells = [kind, f"{share:.0%}", resumed["rounds"], after[-1]["rounds"], again, resumed["again"],
              f"{first['at'] - resumed['at']:.2f}", "same" if same else "DIFFER"]  # fmt: skip
     return f"| {' | '.join(map(str, cells))} |"
 

@@ -182,7 +182,7 @@ def test_it_goes_on_with_another_runtime_and_number_of_workers(cluster: dl.Clust
     dataset = dl.ingest((X, y), tmp_path / "d.zarr", chunks=(60, 80))
     options = {"loss": "logistic", "n_lambdas": 12, "lambda_min_ratio": 0.01}
     serial = dl.fit_path(dataset, runtime="serial", checkpoint=tmp_path / "c", **options)
-    for records, runtime in ((25, cluster), (12, "threads"), (6, cluster)):
+    for records, runtime in ((18, cluster), (10, "threads"), (5, cluster)):
         cut(tmp_path / "c", records)
         path = dl.fit_path(dataset, runtime=runtime, checkpoint=tmp_path / "c", **options)
         same_bits(path, serial)
