@@ -19,7 +19,7 @@ from distlasso.runtime.worker import Answer, Run, answer_run, forget, versions
 
 _LARGE = 1 << 20
 _POLL_SECONDS = 1.0
-_CHECK_SECONDS = 60.0
+_CHECK_SECONDS = 10.0  # then it is asked again: questions and answers get lost with connections
 _GOODBYE_SECONDS = 2.0
 
 
