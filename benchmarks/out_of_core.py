@@ -159,12 +159,12 @@ def main(given: Sequence[str] | None = None) -> int:
     """Run `python -m benchmarks out-of-core`."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks out-of-core", description=__doc__)
     parser.add_argument("--scale", type=float, default=0.125, help="share of the rows of the full stores (default: 1/8, 6.5 GB)")
-    parser.add_argument("--memory", type=int, help="bytes the fit may hold beside tiles (default: 4 GB times the scale)")
+    parser.add_argument("--memory", type=int, help="bytes to hold beside tiles (default: 4 GB times scale, 500 MB at least)")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--folder", type=Path, help="where the stores are written meanwhile (default: a temporary folder)")
     parser.add_argument("--out", type=Path, help="file to write")
     options = parser.parse_args(given)
-    memory = options.memory or max(round(4e9 * options.scale), 50_000_000)
+    memory = options.memory or max(round(4e9 * options.scale), 500_000_000)
     how = f"{today()}, {cpu_name()}, {THREADS} threads, scale {options.scale:g}, seed {options.seed}."
     where = "The stores were in the page cache of the system where it had room, for reading alone as for the passes."
     lines = ["# Data that do not fit in memory", "", *(__doc__ or "").strip().splitlines()[2:], "", f"{how} {where}"]
