@@ -15,6 +15,7 @@ from distlasso.coordinator.exchange import Exchange
 from distlasso.coordinator.lockstep import Lockstep
 from distlasso.events import BatchVerified, FitStarted, ignore
 from distlasso.losses import LOSSES
+from distlasso.queries import Moments
 
 SHAPES = [(400, 30), (70, 250)]
 
@@ -226,7 +227,7 @@ def test_fits_meet_until_the_last_has_ended() -> None:
     steps, echo = lockstep(3)
 
     def work(k: int) -> list[int]:
-        return [steps.exchanges[k].ask_all([])[0] for _ in range(k + 1)]
+        return [steps.exchanges[k].ask_all([Moments()])[0] for _ in range(k + 1)]
 
     assert steps.run([lambda k=k: work(k) for k in range(3)]) == [[0], [1, 1], [2, 2, 2]]
     assert echo.sizes == [3, 2, 1]
@@ -237,11 +238,11 @@ def test_the_failure_of_one_fit_ends_all() -> None:
     steps, _ = lockstep(3)
 
     def work(k: int) -> None:
-        steps.exchanges[k].ask_all([])
+        steps.exchanges[k].ask_all([Moments()])
         if k == 1:
             raise dl.InputError("fit 1 cannot go on")
         while True:
-            steps.exchanges[k].ask_all([])
+            steps.exchanges[k].ask_all([Moments()])
 
     with pytest.raises(dl.InputError, match="fit 1 cannot go on"):
         steps.run([lambda k=k: work(k) for k in range(3)])
@@ -256,4 +257,4 @@ def test_the_failure_of_a_sweep_ends_all_fits() -> None:
 
     echo.run = fail  # type: ignore[method-assign]
     with pytest.raises(dl.StoreError, match="damaged"):
-        steps.run([lambda k=k: steps.exchanges[k].ask_all([]) for k in range(2)])
+        steps.run([lambda k=k: steps.exchanges[k].ask_all([Moments()]) for k in range(2)])

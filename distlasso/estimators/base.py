@@ -71,11 +71,11 @@ class Certified(BaseEstimator):  # type: ignore[misc]
                 lambdas=[lam], bounds=bounds, standardize=self.standardize, fit_intercept=self.fit_intercept, sample_weight=weight,
                 tol=self.tol, runtime=self.runtime, client=self.client,
             )  # fmt: skip
-        self._keep(path, 0)
+        self._keep(replace(path, again=Again()), 0)  # a fitted estimator holds no data
 
     def _keep(self, path: Path, index: int) -> None:
         """Set every attribute whose shape does not depend on the model, from one solution of a path."""
-        self.path_, self._index = replace(path, again=Again()), index  # a fitted estimator holds no data
+        self.path_, self._index = path, index
         self.sparse_coef_ = sp.csr_array(sp.vstack([coef[[index]] for coef in path.outputs], format="csr"))
         self.dual_gap_ = float(path.gap[index]) * path.null_deviance
         if not path.converged[index]:

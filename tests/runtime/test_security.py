@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -72,7 +73,7 @@ def test_a_downgrade_is_refused(certificates: Path, client: Any, tmp_path: Path)
         with pytest.raises(dl.InputError, match="encryption is wanted, and tcp"):
             dl.Cluster(**given, tls=certificates)
     file = tmp_path / "scheduler.json"
-    client.write_scheduler_file(str(file))
+    file.write_text(json.dumps({"address": address}))
     with pytest.raises(dl.InputError, match="encryption is wanted, and tcp"):
         dl.Cluster(address=str(file), tls=certificates)
 
