@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from scipy.optimize import isotonic_regression
 
 from distlasso.errors import InputError
+from distlasso.whole import whole_file
 
 if TYPE_CHECKING:
     from distlasso.path.cross_validation import CrossValidation
@@ -162,11 +163,8 @@ def _label_ends(axes: Any, path: Path, named: list[int], last: Any) -> None:
 
 def _write(figure: Any, file: FilePath) -> None:
     """Save under a temporary name, then rename: a reader never sees half a picture."""
-    wip = file.with_name(f".{file.name}.wip-{os.getpid()}")
     try:
-        figure.savefig(wip, format=file.suffix[1:].lower(), dpi=100)
-        wip.replace(file)
+        with whole_file(file) as wip:
+            figure.savefig(wip, format=file.suffix[1:].lower(), dpi=100)
     except OSError as error:
         raise InputError(f"cannot write {file}: {error.strerror or error}") from error
-    finally:
-        wip.unlink(missing_ok=True)

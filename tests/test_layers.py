@@ -32,7 +32,7 @@ LAYERS = [
     ["kernels"],
     ["scores"],
     ["losses", "penalties", "priors"],
-    ["events", "errors"],
+    ["events", "errors", "whole"],
 ]
 RANK = {name: depth for depth, names in enumerate(LAYERS) for name in names}
 

@@ -31,6 +31,7 @@ from distlasso.cli.show import Json, show, table_of_path, table_of_scores
 from distlasso.cli.stopping import CheckpointDir, Resume, check_checkpoint, stoppable
 from distlasso.errors import InputError, StoreError
 from distlasso.progress import Progress
+from distlasso.whole import whole_file
 
 Store = Annotated[str, typer.Argument(help="A store.")]
 Out = Annotated[str, typer.Option(help="Where the model goes.")]
@@ -174,13 +175,10 @@ def predict(
     if Path(out).suffix != ".npy":
         raise InputError(f"--out {out}: predictions are written as .npy")
     predictions = dl.load(model).predict(dl.open_dataset(store), lam=lam, type=kind)
-    wip = Path(out).with_name(f".{Path(out).name}.wip")
     try:
-        with wip.open("wb") as file:
+        with whole_file(Path(out)) as wip, wip.open("wb") as file:
             np.save(file, predictions, allow_pickle=False)
-        wip.replace(out)
     except OSError as error:
-        wip.unlink(missing_ok=True)
         raise StoreError(f"cannot write {out}: {error.strerror or error}") from error
     lambdas = 1 if predictions.ndim == 1 else predictions.shape[1]
     show({"predictions": out, "rows": predictions.shape[0], "lambdas": lambdas, "type": kind}, json_)

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from distlasso.errors import StoreError
 from distlasso.report.contents import contents
+from distlasso.whole import whole_file
 
 if TYPE_CHECKING:
     from distlasso.path.cross_validation import CrossValidation
@@ -73,14 +74,11 @@ def write_report(
     if place.exists() and not overwrite:
         raise StoreError(f"{place} exists already: choose another name or pass overwrite=True")
     text = page(contents(path, cv, title, lam))
-    wip = place.with_name(f".{place.name}.wip-{os.getpid()}")
     try:
-        wip.write_text(text, encoding="utf-8")
-        wip.replace(place)
+        with whole_file(place) as wip:
+            wip.write_text(text, encoding="utf-8")
     except OSError as error:
         raise StoreError(f"cannot write {place}: {error.strerror or error}") from error
-    finally:
-        wip.unlink(missing_ok=True)
 
 
 def page(values: dict[str, Any]) -> str:
