@@ -26,10 +26,12 @@ class Chunks:
     """The chunks of a dask array, by row and column of their grid."""
 
     array: Any
+    client: Any = None  # of the cluster that holds them; None is whatever Dask would use
 
     def read(self, i: int, j: int) -> Block:
         """Fetch one chunk to this process: to name a value that is wrong, not for a pass."""
-        return as_block(np.asarray(self.array.blocks[i, j].compute()))
+        chunk = self.array.blocks[i, j]
+        return as_block(np.asarray(chunk.compute() if self.client is None else self.client.compute(chunk, sync=True)))
 
 
 def from_chunks(

@@ -179,7 +179,7 @@ class Cluster:
             return dataset
         if isinstance(dataset.reader, Chunks):
             self._chunks = HeldChunks(client, dataset.reader, (dataset.row_bounds, dataset.col_bounds))
-            return replace(dataset, reader=Chunks(self._chunks.array))
+            return replace(dataset, reader=Chunks(self._chunks.array, client))
         if not self._connection.on_this_machine:
             raise InputError(
                 'arrays in this process cannot be read by the workers: write them with dl.ingest((X, y), "data.zarr") to '

@@ -156,3 +156,11 @@ def test_nothing_is_gathered_behind_ones_back(client: Any) -> None:
         dl.fit_path(array, y, runtime="threads")
     with pytest.raises(dl.InputError, match="gathered"):
         dl.Dataset.from_arrays(array, y)
+
+
+def test_a_value_that_is_wrong_is_named_though_dask_would_ask_another_cluster(client: Any, cluster: dl.Cluster) -> None:
+    """The chunks are where the fit is, not where the current client would look for them."""
+    X, y = problem()
+    X[321, 7] = np.inf
+    with client.as_current(), pytest.raises(dl.InputError, match="NaN or infinite in row 321, column 7"):
+        dl.fit_path(da.from_array(X, chunks=(100, 40)), y, runtime=cluster)
