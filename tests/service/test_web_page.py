@@ -156,3 +156,16 @@ def test_the_page_loads_nothing_from_elsewhere_and_runs_nothing_inline(serve: Ca
     for name in ("page/index.html", "page/../app.py", "page/%2e%2e/app.py", "page/none.js"):
         assert httpx.get(f"{url}/{name}").status_code in (404, 422)
     assert "http" not in httpx.get(url).text
+
+
+def test_what_is_typed_into_the_form_stays_though_lists_come_late(serve: Callable[..., Served], page: Any) -> None:
+    """A form that is asked for twice is drawn once, and the view that was left draws nothing."""
+    page.add_init_script("""const now = window.fetch; window.fetch = (where, ...rest) => String(where).includes("datasets")
+        ? new Promise((go) => setTimeout(() => go(now(where, ...rest)), 700)) : now(where, ...rest)""")
+    page.goto(serve().url)
+    page.wait_for_selector("#fields input")
+    page.click("#new")
+    page.wait_for_selector("#fields input")
+    page.fill("#fields [name=output]", "kept")
+    page.wait_for_timeout(1500)
+    assert page.input_value("#fields [name=output]") == "kept"

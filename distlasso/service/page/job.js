@@ -9,6 +9,7 @@ import { Live } from "./live.js";
 
 export async function show(main, id, signal) {
   const job = await get(`/v1/jobs/${id}`);
+  if (signal.aborted) return;
   const view = new View(main, job);
   view.state(job);
   for (;;) {

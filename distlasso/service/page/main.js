@@ -33,10 +33,11 @@ async function route() {
   leaving = new AbortController();
   const { signal } = leaving;
   jobs.mark();
+  main.replaceChildren(); // what is left could be typed into until the next view is there
   const [, view, id] = location.hash.split("/");
   try {
     if (view === "jobs" && id) await job.show(main, id, signal);
-    else await submit.show(main);
+    else await submit.show(main, signal);
   } catch (error) {
     if (!signal.aborted) main.replaceChildren(h("p", { class: "problem", role: "alert" }, error.message));
   }

@@ -29,9 +29,10 @@ const KINDS = {
     ["type", "Type", "", ["link", "response", "class"], "link", true]] },
 };
 
-export async function show(main) {
+export async function show(main, signal) {
   const known = { datasets: [], models: [] };
   const [datasets, models] = await Promise.all([get("/v1/datasets"), get("/v1/models")]);
+  if (signal.aborted) return;
   known.datasets = datasets.map((one) => one.name);
   known.models = models.map((one) => one.name);
   const kind = h("select", { id: "kind", name: "kind", onchange: () => refresh() },
