@@ -22,7 +22,7 @@ from typing import Any
 
 import distributed
 
-from tests.chaos.coordinator import PHASES, Coordinator
+from tests.chaos.coordinator import Coordinator
 from tests.chaos.farm import Farm
 from tests.chaos.faults import Fault, draw_plan
 from tests.chaos.jobs import JOBS, Job, make_stores
@@ -36,16 +36,26 @@ _TICK = 0.004
 _PULSE = 0.03
 
 
+@dataclass(frozen=True)
+class _Quiet:
+    """What a job is where nothing goes wrong."""
+
+    digest: str
+    seconds: float
+    opening: float  # seconds before the first round
+    rounds: tuple[str, ...]  # the phase of each
+
+
 @dataclass
 class _Fit:
     """A fit under way, and what is still to be done to it and to be repaired."""
 
     job: Job
-    store: Path
+    source: Path
     checkpoint: Path
     plan: list[Fault]
     rng: random.Random
-    own_store: bool
+    own: bool  # whether the source is this fit's alone
     coordinator: Coordinator
     began: float
     ended: Ended
@@ -53,6 +63,7 @@ class _Fit:
     slow: dict[Any, float] = field(default_factory=dict)  # process: until when
     damaged: dict[Path, bytes] = field(default_factory=dict)
     last: float = 0.0  # when something was done
+    reached: float | None = None  # when the round of the next fault was
 
 
 class Bench:
@@ -66,7 +77,7 @@ class Bench:
         self._troubled = Troubled(str(self.folder))
         self.stores = make_stores(self.folder)
         self.farm = self._new_farm()
-        self.quiet: dict[str, tuple[str, float, int]] = {}  # digest, seconds and rounds of each job
+        self.quiet: dict[str, _Quiet] = {}
 
     def close(self) -> None:
         self.farm.close()
@@ -98,37 +109,40 @@ class Bench:
         """What a job is where nothing goes wrong: in this process, and how long it takes on the farm."""
         if job.name in self.quiet:
             return
-        digest = job.run(self.stores[job.store], runtime="serial")
-        alone = Coordinator(job, self.stores[job.store], self.farm.address, self.folder / f"quiet-{len(self.quiet)}", _PATIENCE)
+        source, place = self.stores[job.source], self.folder / f"quiet-{len(self.quiet)}"
+        digest = job.run(job.prepare(source, f"{place}-serial.zarr"), runtime="serial")
+        alone = Coordinator(job, source, self.farm.address, place, _PATIENCE)
         told = alone.outcome()
         assert told.get("digest") == digest, (job, told)
-        self.quiet[job.name] = (digest, time.monotonic() - alone.began, alone.rounds.value)
+        self.quiet[job.name] = _Quiet(digest, time.monotonic() - alone.began, told["opening"], tuple(told["rounds"]))
 
     def _fit(self, index: int, job: Job, rng: random.Random) -> Ended:
-        plan = draw_plan(rng, self.quiet[job.name][1], self.mean)
+        quiet = self.quiet[job.name]
+        plan = draw_plan(rng, quiet.rounds, quiet.opening, self.mean, ingests=job.ingests)
         checkpoint = self.folder / f"fit-{index}"
-        store, own = Path(self.stores[job.store]), any(fault.kind == "bit flipped" for fault in plan)
+        source, own = Path(self.stores[job.source]), any(fault.kind == "bit flipped" for fault in plan) and not job.ingests
         if own:
-            store = Path(shutil.copytree(store, self.folder / f"store-{index}.zarr"))
-        coordinator = self._coordinate(job, store, checkpoint)
-        fit = _Fit(job, store, checkpoint, plan, rng, own, coordinator, time.monotonic(), Ended(job.name))
+            source = Path(shutil.copytree(source, self.folder / f"store-{index}.zarr"))
+        coordinator = self._coordinate(job, source, checkpoint)
+        fit = _Fit(job, source, checkpoint, plan, rng, own, coordinator, time.monotonic(), Ended(job.name))
         try:
             while not self._step(fit):
                 time.sleep(_TICK)
         finally:
             fit.ended.seconds = time.monotonic() - fit.began
-            fit.ended.quiet_seconds = self.quiet[job.name][1]
+            fit.ended.quiet_seconds = quiet.seconds
             self._repair(fit)
             self._tidy(fit)
         return fit.ended
 
-    def _coordinate(self, job: Job, store: Path, checkpoint: Path) -> Coordinator:
-        return Coordinator(job, str(store), self.farm.address, checkpoint, _PATIENCE)
+    def _coordinate(self, job: Job, source: Path, checkpoint: Path) -> Coordinator:
+        return Coordinator(job, str(source), self.farm.address, checkpoint, _PATIENCE)
 
     def _step(self, fit: _Fit) -> bool:
         """Look at a fit once; say whether it is over."""
         now = time.monotonic()
-        while fit.plan and now - fit.began >= fit.plan[0].at and fit.coordinator.running:
+        while fit.plan and fit.coordinator.running and self._due(fit, now):
+            fit.reached = None
             self._do(fit, fit.plan.pop(0))
         for repair in [repair for repair in fit.repairs if now >= repair[0]]:
             fit.repairs.remove(repair)
@@ -137,19 +151,26 @@ class Bench:
         self._top_up(fit, now)
         if fit.coordinator.running:
             if now - max(fit.last, fit.began) > _HANGS:
-                fit.ended.trouble = f"hung in {PHASES[fit.coordinator.phase.value]}\n{fit.coordinator.last_words()}"
+                fit.ended.trouble = f"hung in {fit.coordinator.phase}\n{fit.coordinator.last_words()}"
                 return True
             return False
         return self._over(fit)
 
+    def _due(self, fit: _Fit, now: float) -> bool:
+        """Whether the fit is where the next fault of its plan is to find it, or beyond."""
+        fault, rounds = fit.plan[0], fit.ended.rounds + fit.coordinator.rounds.value
+        if fit.reached is None and (rounds > fault.round or (rounds == fault.round and fit.coordinator.phase == fault.phase)):
+            fit.reached = now
+        return fit.reached is not None and now - fit.reached >= fault.later
+
     def _over(self, fit: _Fit) -> bool:
         """What a process that has ended leaves behind; another one goes on where it did not come to its end."""
         told = fit.coordinator.outcome()
-        digest, _, rounds = self.quiet[fit.job.name]
+        quiet = self.quiet[fit.job.name]
         fit.ended.rounds += fit.coordinator.rounds.value
         if "digest" in told:
-            fit.ended.redone = max(0, fit.ended.rounds - rounds)
-            if told["digest"] != digest:
+            fit.ended.redone = max(0, fit.ended.rounds - len(quiet.rounds))
+            if told["digest"] != quiet.digest:
                 fit.ended.trouble = "wrong"
             return True
         if "bug" in told or (told["code"] != -signal.SIGKILL and "error" not in told):
@@ -162,13 +183,13 @@ class Bench:
                 return True
             self._repair(fit)
         fit.ended.interruptions += 1
-        fit.coordinator = self._coordinate(fit.job, fit.store, fit.checkpoint)
+        fit.coordinator = self._coordinate(fit.job, fit.source, fit.checkpoint)
         fit.last = time.monotonic()
         return False
 
     def _do(self, fit: _Fit, fault: Fault) -> None:
         """Carry out a fault, and count it where it could be."""
-        phase = PHASES[fit.coordinator.phase.value]
+        phase = fit.coordinator.phase
         now = fit.last = time.monotonic()
         workers = [process for process in self.farm.living() if process not in fit.slow]
         one = fit.rng.choice(workers) if workers else None
@@ -200,7 +221,7 @@ class Bench:
                 self.farm.kill(self.farm.scheduler)
                 self.farm.scheduler.join()
                 fit.repairs.append((now + fault.lasts, self.farm.start_scheduler))
-            case "bit flipped" if fit.own_store and one is not None:
+            case "bit flipped" if fit.own and one is not None:
                 _flip(fit)
                 self.farm.kill(one)
                 fit.ended.count("worker killed", phase)
@@ -255,9 +276,8 @@ class Bench:
             self.farm.kill(process)
         while len(self.farm.living()) < WORKERS:
             self.farm.start_worker()
-        shutil.rmtree(fit.checkpoint, ignore_errors=True)
-        if fit.own_store:
-            shutil.rmtree(fit.store, ignore_errors=True)
+        for folder in (fit.checkpoint, Path(f"{fit.checkpoint}.zarr"), *([fit.source] if fit.own else [])):
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _retire(address: str) -> None:
@@ -267,7 +287,7 @@ def _retire(address: str) -> None:
 
 def _flip(fit: _Fit) -> None:
     """Change one bit of one chunk."""
-    chunks = sorted(file for file in fit.store.glob("X/**/c/**/*") if file.is_file())
+    chunks = sorted(file for file in fit.source.glob("X/**/c/**/*") if file.is_file())
     file = fit.rng.choice(chunks)
     content = bytearray(file.read_bytes())
     fit.damaged.setdefault(file, bytes(content))

@@ -19,10 +19,8 @@ import distlasso as dl
 from distlasso import events
 from distlasso.runtime.cluster import Cluster
 from tests.chaos.farm import SERVER, quietly
+from tests.chaos.faults import INGEST, PHASES
 from tests.chaos.jobs import Job
-
-PHASES = ("opening", "statistics", "pass", "round over strong columns", "ADMM round", "cross-validation", "between rounds")
-
 
 _WORTH_A_NOTE = (
     events.WorkerLost, events.WorkerJoined, events.WorkerRefused, events.RoundResubmitted, events.BlockQuarantined,
@@ -33,14 +31,18 @@ _WORTH_A_NOTE = (
 class Coordinator:
     """One attempt at a fit, and what the outside may know of it."""
 
-    def __init__(self, job: Job, store: str, address: str, checkpoint: Path, patience: dict[str, Any]) -> None:
-        self.phase = SERVER.Value("i", 0, lock=False)
+    def __init__(self, job: Job, source: str, address: str, checkpoint: Path, patience: dict[str, Any]) -> None:
+        self._phase = SERVER.Value("i", PHASES.index("opening"), lock=False)
         self.rounds = SERVER.Value("i", 0, lock=False)  # that were asked of the workers
         self.began = time.monotonic()
         self._outcome = checkpoint.with_name(f"{checkpoint.name}.outcome-{time.monotonic_ns()}.json")
         self.process = SERVER.Process(target=_fit, daemon=True, args=(
-            job, store, address, str(checkpoint), patience, str(self._outcome), self.phase, self.rounds))  # fmt: skip
+            job, source, address, str(checkpoint), patience, str(self._outcome), self._phase, self.rounds))  # fmt: skip
         self.process.start()
+
+    @property
+    def phase(self) -> str:
+        return PHASES[self._phase.value]
 
     @property
     def running(self) -> bool:
@@ -62,16 +64,19 @@ class Coordinator:
 
 
 def _fit(
-    job: Job, store: str, address: str, checkpoint: str, patience: dict[str, Any], outcome: str, phase: Any, rounds: Any
+    job: Job, source: str, address: str, checkpoint: str, patience: dict[str, Any], outcome: str, phase: Any, rounds: Any
 ) -> None:
     quietly(patience)
     warnings.simplefilter("ignore")
     diary = open(f"{outcome}.diary", "w", buffering=1)  # noqa: SIM115 - for as long as the process lives
     faulthandler.register(signal.SIGUSR1, file=diary)
-    _tell_phases(job, phase, rounds)
+    seen = _tell_phases(job, phase, rounds)
     try:
+        phase.value = PHASES.index(INGEST if job.ingests and not Path(f"{checkpoint}.zarr").exists() else "opening")
+        store = job.prepare(source, f"{checkpoint}.zarr")
+        phase.value = PHASES.index("opening")
         with dl.Cluster(address=address) as cluster:
-            told = {"digest": job.run(store, runtime=cluster, checkpoint=checkpoint, on_event=partial(_note, diary))}
+            told = {"digest": job.run(store, runtime=cluster, checkpoint=checkpoint, on_event=partial(_note, diary))} | seen
     except dl.DistlassoError as error:
         told = {"error": type(error).__name__, "message": str(error)}
     except BaseException as error:  # a bug, or the end of this process: the bench wants to know
@@ -91,26 +96,30 @@ def _note(diary: Any, event: events.Event) -> None:
             diary.write(f"{time.monotonic():.2f} {event}\n")
 
 
-def _tell_phases(job: Job, phase: Any, rounds: Any) -> None:
-    """Have every round of this process say which it is."""
-    inner = Cluster.run
+def _tell_phases(job: Job, phase: Any, rounds: Any) -> dict[str, Any]:
+    """Have every round of this process say which it is; they are kept in what is returned."""
+    inner, began = Cluster.run, time.monotonic()
+    seen: dict[str, Any] = {"rounds": []}
 
     def run(self: Any, asks: Any) -> Any:
         names = {type(query).__name__ for ask in asks for query in ask.request.queries}
-        phase.value = PHASES.index(_phase(job, names, sweep=any(ask.sweep for ask in asks)))
+        seen.setdefault("opening", time.monotonic() - began)
+        seen["rounds"].append(_phase(job, names, sweep=any(ask.sweep for ask in asks)))
+        phase.value = PHASES.index(seen["rounds"][-1])
         rounds.value += 1
         found = inner(self, asks)
         phase.value = PHASES.index("between rounds")
         return found
 
     Cluster.run = run  # type: ignore[method-assign]
+    return seen
 
 
 def _phase(job: Job, names: set[str], *, sweep: bool) -> str:
+    if "Moments" in names:  # of folds: those of all rows are in the store
+        return "statistics"
     if job.folds:
         return "cross-validation"
-    if "Moments" in names:
-        return "statistics"
     if job.options.get("solver") == "admm" and not sweep:
         return "ADMM round"
     return "pass" if sweep else "round over strong columns"

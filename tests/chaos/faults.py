@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass
+
+INGEST = "ingest"
+PHASES = (
+    INGEST, "opening", "statistics", "pass", "round over strong columns", "ADMM round", "cross-validation", "between rounds",
+)  # fmt: skip
 
 # Kinds of faults, and how often each is drawn.
 WEIGHTS = {
@@ -21,19 +27,37 @@ WEIGHTS = {
 }
 
 
+# While a store is written there is nothing but the coordinator and its disk.
+_WHILE_INGESTING = ("coordinator killed", "disk full")
+
+
 @dataclass(frozen=True, slots=True)
 class Fault:
     """One thing that is done."""
 
     kind: str
-    at: float  # seconds after the fit began
+    phase: str  # in which it is to be done
+    round: int  # of the undisturbed fit: done once so many rounds have been asked
+    later: float  # seconds after that
     lasts: float  # seconds, for those that pass
 
 
-def draw_plan(rng: random.Random, seconds: float, mean: float) -> list[Fault]:
-    """Faults of a fit that takes so long undisturbed; ``mean`` of them on average."""
+def draw_plan(rng: random.Random, rounds: Sequence[str], opening: float, mean: float, *, ingests: bool) -> list[Fault]:
+    """Faults of a fit, ``mean`` of them on average, as many in each phase it goes through.
+
+    ``rounds`` are the phases of its rounds when nobody disturbs it, and ``opening`` its seconds before the first.
+    """
     count = max(1, round(rng.gauss(mean, mean / 4)))
-    kinds = rng.choices(list(WEIGHTS), list(WEIGHTS.values()), k=count)
-    # Every fault makes the fit longer, so that later ones find it still at work.
-    times = sorted(rng.uniform(0.0, seconds) for _ in kinds)
-    return [Fault(kind, at, rng.uniform(0.2, 1.5)) for kind, at in zip(kinds, times, strict=True)]
+    places: dict[str, list[int]] = {"opening": [0], "between rounds": list(range(1, len(rounds) + 1))}
+    if ingests:
+        places[INGEST] = [0]
+    for number, phase in enumerate(rounds, start=1):
+        places.setdefault(phase, []).append(number)
+    plan = []
+    for _ in range(count):
+        phase = rng.choice(list(places))
+        kinds = {kind: weight for kind, weight in WEIGHTS.items() if phase != INGEST or kind in _WHILE_INGESTING}
+        kind = rng.choices(list(kinds), list(kinds.values()))[0]
+        later = rng.uniform(0.0, opening if phase == "opening" else 0.02)
+        plan.append(Fault(kind, phase, rng.choice(places[phase]), later, rng.uniform(0.2, 1.5)))
+    return sorted(plan, key=lambda fault: (fault.round, PHASES.index(fault.phase), fault.later))

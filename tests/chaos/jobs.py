@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,17 +13,28 @@ import scipy.sparse as sp
 
 import distlasso as dl
 
+# Of an ingest: many shards, and long enough for something to happen to each.
+_LITTLE, _SHARD_SECONDS = 16_000, 0.03
 PATH = {"n_lambdas": 12, "lambda_min_ratio": 0.03}
 
 
 @dataclass(frozen=True)
 class Job:
-    """A fit of a store."""
+    """A fit of a store, or of a file that is ingested first."""
 
     name: str
-    store: str
+    source: str
     options: dict[str, Any] = field(default_factory=dict)
     folds: int = 0
+    ingests: bool = False
+
+    def prepare(self, source: str, store: str) -> str:
+        """The store to fit, written now if it is not there yet."""
+        if not self.ingests:
+            return source
+        if not Path(store).exists():
+            dl.ingest(source, store, chunks=(40, 16), memory=_LITTLE, on_event=lambda _: time.sleep(_SHARD_SECONDS))
+        return store
 
     def run(self, store: str, **place: Any) -> str:
         """Fit, and return a digest of all its numbers."""
@@ -57,11 +68,12 @@ JOBS = (
     Job("MCP", "tall", PATH | {"schedule": dl.MCP(), "loss": "huber", "n_lambdas": 4}),
     Job("cross-validation", "classes", PATH | {"loss": "logistic", "n_lambdas": 8}, folds=3),
     Job("cross-validation, full Gram", "tall", PATH, folds=3),
+    Job("ingest, squared loss", "tall file", PATH, ingests=True),
 )  # fmt: skip
 
 
 def make_stores(folder: Path) -> dict[str, str]:
-    """Write every store that jobs name."""
+    """Write every store and file that jobs name."""
     rng = np.random.default_rng(7)
     tall, wide = rng.standard_normal((480, 16)), rng.integers(0, 3, (60, 240)).astype(np.int8)
     sparse = sp.csr_array(wide * (rng.random(wide.shape) < 0.3))
@@ -79,14 +91,8 @@ def make_stores(folder: Path) -> dict[str, str]:
     stores = {}
     for name, (matrix, y, chunks) in matrices.items():
         stores[name] = str(folder / f"{name.replace(' ', '-')}.zarr")
-        dl.ingest((matrix, y), stores[name], chunks=chunks)
+        weight = rng.uniform(0.5, 2.0, y.size) if name in ("classes", "counts") else None
+        dl.ingest((matrix, y), stores[name], chunks=chunks, weight=weight)
+    stores["tall file"] = str(folder / "tall.npz")
+    np.savez(stores["tall file"], X=tall, y=matrices["tall"][1])
     return stores
-
-
-def quiet(stores: dict[str, str], tell: Callable[[str], None]) -> dict[str, str]:
-    """What every job is where nothing goes wrong."""
-    found = {}
-    for job in JOBS:
-        found[job.name] = job.run(stores[job.store], runtime="serial")
-        tell(f"{job.name}: {found[job.name][:12]}")
-    return found

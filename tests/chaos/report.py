@@ -9,8 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from scipy.optimize import nnls
 
-from tests.chaos.coordinator import PHASES
-from tests.chaos.faults import WEIGHTS
+from tests.chaos.faults import PHASES, WEIGHTS
 
 
 @dataclass
