@@ -50,16 +50,20 @@ if TYPE_CHECKING:
     from distlasso.path.load import load
     from distlasso.path.nested import nested_cross_validate
     from distlasso.path.result import Path
-    from distlasso.path.schedules import MCP, SCAD, Adaptive, PruneRefine, Relaxed, Stage, Thresholded
     from distlasso.path.selection import cross_validate
     from distlasso.priors import Gaussian, Laplace
     from distlasso.runtime.cluster import Cluster
+    from distlasso.schedules.adaptive import Adaptive
+    from distlasso.schedules.concave import MCP, SCAD
+    from distlasso.schedules.prune import PruneRefine, Thresholded
+    from distlasso.schedules.relaxed import Relaxed
+    from distlasso.schedules.schedule import Stage
 
 __version__ = "0.1.0"
 
 # Loaded when first used: reading an error class or the version must not cost the import of numba or Dask.
 _HOMES = {
-    "Adaptive": "path.schedules",
+    "Adaptive": "schedules.adaptive",
     "CertificateWarning": "errors",
     "ClusterWarning": "errors",
     "InterpolationNote": "errors",
@@ -83,21 +87,21 @@ _HOMES = {
     "LassoCV": "estimators",
     "LogisticRegression": "estimators",
     "LogisticRegressionCV": "estimators",
-    "MCP": "path.schedules",
+    "MCP": "schedules.concave",
     "MultiTaskElasticNet": "estimators",
     "MultiTaskLasso": "estimators",
     "Path": "path.result",
     "PoissonRegressor": "estimators",
-    "PruneRefine": "path.schedules",
-    "Relaxed": "path.schedules",
+    "PruneRefine": "schedules.prune",
+    "Relaxed": "schedules.relaxed",
     "ResourceError": "errors",
     "ResumableError": "errors",
-    "SCAD": "path.schedules",
+    "SCAD": "schedules.concave",
     "SchedulerError": "errors",
     "StabilitySelection": "inference.stable",
-    "Stage": "path.schedules",
+    "Stage": "schedules.schedule",
     "StoreError": "errors",
-    "Thresholded": "path.schedules",
+    "Thresholded": "schedules.prune",
     "TimeSeries": "path.folds",
     "cross_validate": "path.selection",
     "debiased": "inference.debias",

@@ -20,6 +20,7 @@ LAYERS = [
     ["estimators", "progress", "tls", "warmup"],
     ["inference"],
     ["path"],
+    ["schedules"],
     ["plots", "report"],
     ["coordinator"],
     ["runtime"],

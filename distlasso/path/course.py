@@ -22,9 +22,9 @@ from distlasso.coordinator.start import Start
 from distlasso.errors import ResourceError
 from distlasso.path.grid import Grid
 from distlasso.path.history import no_records
-from distlasso.path.schedules import Schedule
 from distlasso.path.stages import Stages
 from distlasso.path.together import together
+from distlasso.schedules.schedule import Schedule
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]

@@ -29,11 +29,11 @@ from distlasso.path.outputs import Outputs, gather_outputs
 from distlasso.path.plan import at_once, turns
 from distlasso.path.progress import Together
 from distlasso.path.result import Path
-from distlasso.path.schedules import UnknownNoise
 from distlasso.path.stages import MAX_STAGES
 from distlasso.path.start import starts
 from distlasso.priors import Prior, describe, noise_variance
 from distlasso.runtime.local import Runtime
+from distlasso.schedules.unknown_noise import UnknownNoise
 
 Floats = NDArray[np.float64]
 

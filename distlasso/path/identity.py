@@ -24,10 +24,10 @@ from distlasso.errors import InputError
 from distlasso.path.folds import Partition
 from distlasso.path.options import Options
 from distlasso.path.result import Path
-from distlasso.path.schedules import Each, Schedule
 from distlasso.runtime.blas import blas_core
 from distlasso.runtime.chunks import Chunks
 from distlasso.runtime.plan import Plan
+from distlasso.schedules.schedule import Each, Schedule
 
 _FEW = 8  # numbers that are spelled out
 

@@ -23,10 +23,10 @@ from distlasso.errors import InputError
 from distlasso.events import Listener, ignore
 from distlasso.losses import Loss, as_loss
 from distlasso.path.grid import Grid
-from distlasso.path.schedules import Schedule, as_schedule
 from distlasso.penalties import ElasticNet
 from distlasso.priors import Gaussian, Laplace, Prior, noise_variance
 from distlasso.runtime.local import Runtime
+from distlasso.schedules.schedule import Schedule, as_schedule
 
 Floats = NDArray[np.float64]
 

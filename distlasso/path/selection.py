@@ -38,10 +38,10 @@ from distlasso.path.options import Options, parse, whole
 from distlasso.path.outputs import gather_outputs
 from distlasso.path.plan import at_once, turns
 from distlasso.path.progress import Together
-from distlasso.path.schedules import Schedule, as_schedule
 from distlasso.path.start import starts
 from distlasso.path.validation import CellGram, Held, by_pass, from_sums, no_score, variance
 from distlasso.runtime.local import RowSpace
+from distlasso.schedules.schedule import Schedule, as_schedule
 from distlasso.scores import Score, as_score
 
 Floats = NDArray[np.float64]

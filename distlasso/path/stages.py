@@ -20,8 +20,8 @@ from distlasso.coordinator.refit import Solution, refit
 from distlasso.errors import InputError
 from distlasso.events import Listener, StageVerified
 from distlasso.path.history import History, Trail
-from distlasso.path.schedules import Schedule, Stage, Step, frozen
 from distlasso.penalties import AtLambda, ElasticNet
+from distlasso.schedules.schedule import Schedule, Stage, Step, frozen
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]

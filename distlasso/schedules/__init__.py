@@ -1,0 +1,1 @@
+"""Penalty schedules, one kind a file."""
