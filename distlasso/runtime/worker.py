@@ -29,7 +29,7 @@ from distlasso.queries import Ask
 from distlasso.runtime.blas import one_blas_thread
 from distlasso.runtime.cache import StrongColumns, TileCache
 from distlasso.runtime.local import Part, RowSpace, answer_bundle, merge_all
-from distlasso.runtime.memory import give_back, resident_bytes
+from distlasso.runtime.memory import give_back, resident_bytes, reuse_freed
 from distlasso.runtime.plan import Bundle, MergeTree, Plan
 from distlasso.runtime.traffic import carried
 
@@ -280,5 +280,6 @@ def _state() -> _Worker:
         except ValueError:
             pass
         limit_threads(threads)
+        reuse_freed(limit)
         _STATE.append(_Worker(address, limit or None, TileCache(int(CACHE_SHARE * (limit or _UNLIMITED)))))
     return _STATE[0]

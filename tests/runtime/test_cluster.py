@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -57,6 +58,20 @@ def test_any_number_of_workers_gives_the_bits_of_serial(store: dl.Dataset, wide:
             serial = dl.fit_path(whole, runtime="serial", **OPTIONS)
             same_bits(dl.fit_path(whole, runtime=cluster, **OPTIONS), serial)
             same_bits(dl.fit_path(whole, runtime=three, **OPTIONS), serial)
+
+
+def fresh_pages() -> int:
+    """How many pages the system had to clear for arrays of 1 MiB that come and go."""
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(100):
+        np.empty(1 << 17).fill(0.0)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+
+def test_workers_use_the_memory_of_one_array_for_the_next(wide: dl.Dataset, cluster: dl.Cluster) -> None:
+    dl.fit_path(wide, runtime=cluster, **OPTIONS)
+    pages = cluster.client.run(fresh_pages)
+    assert max(pages.values()) < 10 * (1 << 20) / resource.getpagesize()
 
 
 def test_a_killed_worker_changes_nothing(wide: dl.Dataset) -> None:
