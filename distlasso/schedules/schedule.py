@@ -34,7 +34,6 @@ from distlasso.errors import InputError
 Floats = NDArray[np.float64]
 
 
-
 @final
 @dataclass(frozen=True, slots=True, eq=False)
 class Step:
