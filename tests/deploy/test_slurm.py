@@ -55,14 +55,15 @@ def undisturbed(store: Path) -> dl.Path:
 class Job:
     """A fit that was submitted as the README says, on two nodes."""
 
-    def __init__(self, slurm: Slurm, folder: Path, store: Path, *options: str) -> None:
+    def __init__(self, slurm: Slurm, folder: Path, store: Path, *options: str, command: tuple[str, ...] = ("fit",)) -> None:
         self.slurm, self.model, self.run, self.log = slurm, folder / "model", folder / "run", folder / "job.out"
         self.journal = self.run / "checkpoint" / "answers.journal"
         resources = ["--ntasks-per-node=1", "--cpus-per-task=1", "--mem=2000", f"--output={self.log}"]
         fit = [word for name, value in OPTIONS.items() for word in (f"--{name.replace('_', '-')}", str(value))]
         self.number = slurm(
-            "sbatch", "--parsable", *resources, *options, str(SCRIPT), str(store), "--out", str(self.model), *fit,
-            FIT_RUN=str(self.run), FIT_INTERFACE="lo", PATH=f"{Path(sys.executable).parent}:{slurm.environment['PATH']}",
+            "sbatch", "--parsable", *resources, *options, str(SCRIPT), str(store), "--out", str(self.model), *fit, *command[1:],
+            FIT_COMMAND=command[0], FIT_RUN=str(self.run), FIT_INTERFACE="lo",
+            PATH=f"{Path(sys.executable).parent}:{slurm.environment['PATH']}",
         ).strip()  # fmt: skip
 
     def wait_for_progress(self) -> None:
@@ -135,6 +136,13 @@ def test_one_sbatch_fits_on_two_nodes_and_a_killed_worker_changes_nothing(
     same_bits(job.model, undisturbed)
     assert not (job.run / "tls").exists() and not (job.run / "scheduler.json").exists()
     assert all("tls://127.0.0.1" in (job.run / f"worker-{k}.log").read_text() for k in range(2))
+
+
+def test_the_same_sbatch_cross_validates(slurm: Slurm, tmp_path: Path, store: Path) -> None:
+    job = Job(slurm, tmp_path, store, command=("cv", "--folds", "3"))
+    assert job.end()["JobState"] == "COMPLETED", job.text
+    expected = dl.cross_validate(dl.open_dataset(store), folds=3, **OPTIONS)
+    np.testing.assert_array_equal(dl.load(job.model).scores, expected.scores)
 
 
 @pytest.mark.skipif("DISTLASSO_WALLTIME" not in os.environ, reason="SLURM takes a minute to it: set DISTLASSO_WALLTIME=1")
