@@ -121,10 +121,7 @@ class DenseBlock:
         if self._X.dtype == np.float64 and self._code is None and not shift.any():
             X = self._X.astype(np.float64, copy=False)
             return np.asarray((d.T @ X).T if X.flags.c_contiguous else X.T @ d)
-        out = np.zeros((self.shape[1], d.shape[1]))
-        for rows, part, scratch in self._turned(shift):
-            out[part] += scratch @ d[rows]
-        return out
+        return self._gradient_by_columns(d, shift) if self._X.flags.f_contiguous else self._gradient_by_rows(d, shift)
 
     def take(self, columns: Ints) -> DenseBlock:
         code = None if self._code is None else self._code.item()
@@ -199,23 +196,25 @@ class DenseBlock:
         """What a missing value of some columns counts for; unread where none is missing."""
         return shift if self._fill is None else self._fill[columns] - shift
 
-    def _turned(self, shift: Floats) -> Iterator[tuple[slice, slice, Floats]]:
-        """Pieces of the transposed tile in float64, less the shift; filled in the order in which values are stored."""
+    def _gradient_by_rows(self, d: Floats, shift: Floats) -> Floats:
+        out, room = np.zeros((d.shape[1], self.shape[1])), np.empty(_PIECE_ROWS * _PIECE_COLUMNS)
         lift = self._lift(slice(None), shift)
-        by_columns = self._X.flags.f_contiguous
-        long, short = (_COLUMN_PIECE_ROWS, _COLUMN_PIECE) if by_columns else (_PIECE_ROWS, _PIECE_COLUMNS)
-        for part in _pieces(self.shape[1], short):
-            for rows in _pieces(self.shape[0], long):
-                piece = (self._X, rows.start, part.start, shift[part], self._code, lift[part])
-                size = (rows.stop - rows.start, part.stop - part.start)
-                if by_columns:
-                    turned = np.empty(size[::-1])
-                    dense.widen_turned(*piece, turned)
-                    yield rows, part, turned
-                else:
-                    scratch = np.empty(size)
-                    dense.widen(*piece, scratch)
-                    yield rows, part, scratch.T
+        for part in _pieces(self.shape[1], _PIECE_COLUMNS):
+            for rows in _pieces(self.shape[0], _PIECE_ROWS):
+                scratch = _within_room(room, rows, part)
+                dense.widen(self._X, rows.start, part.start, shift[part], self._code, lift[part], scratch)
+                out[:, part] += d[rows].T @ scratch  # BLAS takes half as long for it as for the transpose
+        return out.T
+
+    def _gradient_by_columns(self, d: Floats, shift: Floats) -> Floats:
+        out, room = np.zeros((self.shape[1], d.shape[1])), np.empty(_COLUMN_PIECE_ROWS * _COLUMN_PIECE)
+        lift = self._lift(slice(None), shift)
+        for part in _pieces(self.shape[1], _COLUMN_PIECE):
+            for rows in _pieces(self.shape[0], _COLUMN_PIECE_ROWS):
+                scratch = _within_room(room, part, rows)
+                dense.widen_turned(self._X, rows.start, part.start, shift[part], self._code, lift[part], scratch)
+                out[part] += scratch @ d[rows]
+        return out
 
 
 class _SparseBlock:
@@ -411,6 +410,12 @@ def _present_moments(values: Floats, weight: Floats, y: Floats) -> Statistics:
     present_y += y_mean * (present > 0)
     rows = int(np.count_nonzero(weight))
     return Statistics(total, mean, m2, max_abs, cross, present, present_y, y_mean, y_m2, rows, values.size)
+
+
+def _within_room(room: Floats, rows: slice, columns: slice) -> Floats:
+    """Scratch of some rows and columns, where there was other scratch before: fresh memory would cost more than to fill it."""
+    height, width = rows.stop - rows.start, columns.stop - columns.start
+    return room[: height * width].reshape(height, width)
 
 
 def _pieces(size: int, step: int) -> Iterator[slice]:

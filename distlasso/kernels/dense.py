@@ -2,7 +2,9 @@
 
 The products themselves are BLAS on that scratch: a tile is never stored, sent or kept in a wider type, and its missing
 values get what stands in for them here and nowhere else. Kernels are given whole tiles and where a piece begins, not the
-piece: how a view lies in memory depends on its shape, and each way would be compiled on its own.
+piece: how a view lies in memory depends on its shape, and each way would be compiled on its own. They take a row or column
+of the piece before they go along it: an index that is a sum might be negative, and asking that for every value takes six
+times as long as the widening.
 Read next: ``data/blocks.py``, which cuts the tiles.
 """
 
@@ -24,16 +26,18 @@ Ints = NDArray[np.int64]
 def widen(X: NDArray[np.generic], row: int, column: int, shift: Floats, code: Any, lift: Floats, out: Floats) -> None:
     """out_ij = x_ij - shift_j, or lift_j where x_ij is missing, row by row; i and j count from ``row`` and ``column``."""
     for i in range(out.shape[0]):
-        for j in range(out.shape[1]):
-            out[i, j] = centred(X[row + i, column + j], shift[j], code, lift[j])
+        x, wide = X[row + i, column : column + out.shape[1]], out[i]
+        for j in range(wide.size):
+            wide[j] = centred(x[j], shift[j], code, lift[j])
 
 
 @kernel
 def widen_turned(X: NDArray[np.generic], row: int, column: int, shift: Floats, code: Any, lift: Floats, out: Floats) -> None:
     """out_ji = x_ij - shift_j, column by column."""
     for j in range(out.shape[0]):
-        for i in range(out.shape[1]):
-            out[j, i] = centred(X[row + i, column + j], shift[j], code, lift[j])
+        x, wide = X[row : row + out.shape[1], column + j], out[j]
+        for i in range(wide.size):
+            wide[i] = centred(x[i], shift[j], code, lift[j])
 
 
 @kernel
@@ -42,8 +46,9 @@ def widen_scaled(
 ) -> None:
     """out_ij = scale_i (x_ij - shift_j), or scale_i lift_j where x_ij is missing, row by row."""
     for i in range(out.shape[0]):
-        for j in range(out.shape[1]):
-            out[i, j] = scale[i] * centred(X[row + i, j], shift[j], code, lift[j])
+        x, wide = X[row + i], out[i]
+        for j in range(wide.size):
+            wide[j] = scale[i] * centred(x[j], shift[j], code, lift[j])
 
 
 @kernel
@@ -52,8 +57,9 @@ def widen_columns(
 ) -> None:
     """out_ik = x_i,columns[k] - shift_k, or lift_k where it is missing."""
     for i in range(out.shape[0]):
+        x, wide = X[row + i], out[i]
         for k in range(columns.size):
-            out[i, k] = centred(X[row + i, columns[k]], shift[k], code, lift[k])
+            wide[k] = centred(x[columns[k]], shift[k], code, lift[k])
 
 
 @kernel
