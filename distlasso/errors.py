@@ -69,6 +69,12 @@ def note(message: str) -> None:
     _say(message, InterpolationNote)
 
 
+def first_line(error: BaseException) -> str:
+    """What an error of others says, in one line of ours."""
+    text = str(error)
+    return ((text[:1000].splitlines() if text else []) or [type(error).__name__])[0]
+
+
 def _say(message: str, category: type[Warning]) -> None:
     frame, depth, inside = sys._getframe(), 1, str(Path(__file__).parent)
     while frame.f_back is not None and frame.f_code.co_filename.startswith(inside):

@@ -33,12 +33,14 @@ LAYERS = [
     ["kernels"],
     ["scores"],
     ["losses", "penalties", "priors"],
-    ["events", "errors", "whole"],
+    ["inside", "whole"],
+    ["events", "errors"],
 ]
 RANK = {name: depth for depth, names in enumerate(LAYERS) for name in names}
 
 HOMES = {
-    "zarr": {"data.store", "data.ingest"},
+    "zarr": {"data.store", "data.ingest", "data.metadata", "data.bounded"},
+    "numcodecs": {"data.bounded"},
     "numba": {"kernels"},
     "dask": {"runtime.settings"},
     "distributed": {"runtime.cluster", "runtime.connect", "runtime.held_chunks", "runtime.security", "runtime.worker", "dashboard"},

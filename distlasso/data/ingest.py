@@ -26,12 +26,14 @@ from distlasso.data.batches import Batch
 from distlasso.data.chunks import Layout, parse_bytes, plan_layout
 from distlasso.data.dataset import Dataset, as_block
 from distlasso.data.missing import spelled
+from distlasso.data.npz import DAMAGE, read_npz
 from distlasso.data.seal import sealed
 from distlasso.data.sources import Source, open_source
 from distlasso.data.statistics import ARRAYS, SCALARS, Statistics, hstack, merge
 from distlasso.data.store import FORMAT, create_array, open_dataset, wip_path, write_names, write_statistics
 from distlasso.errors import InputError, ResourceError, StoreError
 from distlasso.events import IngestProgress, Listener, ignore
+from distlasso.inside import inside
 
 _ROW_CHUNK = 1 << 17
 _ENTRIES = 1 << 20
@@ -174,15 +176,15 @@ class _Progress:
     def load(cls, folder: Path, identity: str) -> _Progress | None:
         """Read what an earlier run left, if it wrote the same thing."""
         try:
-            with np.load(folder / _PROGRESS, allow_pickle=False) as saved:
-                about = json.loads(str(saved["about"]))
-                statistics = [
-                    Statistics(**{name: saved[f"{k}.{name}"] for name in ARRAYS}, **scalars)
-                    for k, scalars in enumerate(about["scalars"])
-                ]
-        except (OSError, ValueError, KeyError, EOFError):
-            return None
-        if about["identity"] != identity:
+            saved: dict[str, Any] = read_npz(inside(folder, _PROGRESS))
+            about = json.loads(str(saved["about"]))
+            statistics = [
+                Statistics(**{name: saved[f"{k}.{name}"] for name in ARRAYS}, **scalars)
+                for k, scalars in enumerate(about["scalars"])
+            ]
+            if about["identity"] != identity:
+                return None
+        except (OSError, StoreError, *DAMAGE):
             return None
         return cls(identity, about["done"], about["entries"], about["digests"], statistics)
 

@@ -11,6 +11,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from distlasso.inside import inside
+
 _METADATA = "zarr.json"
 
 
@@ -29,7 +31,7 @@ def broken_part(folder: Path, own: dict[str, Any]) -> Path | None:
     digests: dict[str, str] = own["metadata"]
     for name, digest in digests.items():
         try:
-            content = (folder / name).read_bytes()
+            content = inside(folder, name).read_bytes()
         except OSError:
             return folder / name
         if _digest(content) != digest:

@@ -8,7 +8,6 @@ one line in ``_SUFFIXES``.
 from __future__ import annotations
 
 import os
-import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +20,7 @@ from numpy.typing import NDArray
 from distlasso.data.batches import Batch, Options
 from distlasso.data.dataset import STORED_DTYPES
 from distlasso.data.missing import Code
+from distlasso.data.npz import DAMAGE, read_npz
 from distlasso.errors import InputError, StoreError
 
 Floats = NDArray[np.float64]
@@ -141,17 +141,16 @@ def _open_file(path: Path, options: Options) -> Source:
 def _open_npy(path: Path, options: Options) -> Source:
     try:
         X = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, EOFError, OSError) as error:
+    except (OSError, *DAMAGE) as error:
         raise InputError(f"{path} is not an array that can be read: {_reason(error)}") from error
     return _from_arrays(X, options.target, options)
 
 
 def _open_npz(path: Path, options: Options) -> Source:
     try:
-        with np.load(path, allow_pickle=False) as parts:
-            arrays = {name: parts[name] for name in parts.files}
+        arrays = read_npz(path, compressed=True)
         X = sp.load_npz(path) if {"data", "format", "shape"} <= arrays.keys() else arrays.get("X")
-    except (ValueError, TypeError, EOFError, OSError, zipfile.BadZipFile) as error:
+    except (OSError, *DAMAGE) as error:
         raise InputError(f"{path} cannot be read: {_reason(error)}") from error
     if X is None:
         raise InputError(f"{path} has no array `X`: expected arrays X and y, or a scipy.sparse save_npz file")

@@ -21,7 +21,7 @@ import zarr
 from numpy.typing import NDArray
 from zarr.codecs import BloscCodec, Crc32cCodec
 
-from distlasso.data import plain
+from distlasso.data import metadata, plain
 from distlasso.data.blocks import Block
 from distlasso.data.dataset import STORED_DTYPES, Dataset, as_block, check_rows, check_weights
 from distlasso.data.missing import Code, checked
@@ -29,7 +29,7 @@ from distlasso.data.retry import ATTEMPTS, may_pass, patiently
 from distlasso.data.seal import broken_part
 from distlasso.data.seen import Seen
 from distlasso.data.statistics import ARRAYS, SCALARS, Statistics
-from distlasso.errors import DistlassoError, InputError, StoreError
+from distlasso.errors import DistlassoError, InputError, StoreError, first_line
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -41,6 +41,8 @@ zarr.config.set({"array.write_empty_chunks": True})
 FORMAT = 2
 _SPARSE = {"csr_matrix": "csr", "csc_matrix": "csc"}
 _ENTRIES = 1 << 20  # stored entries of a sparse chunk
+_MEMBERS = ("X", "X/data", "X/indices", "X/indptr", "y", "sample_weight", "offset", "fold", "feature_names", "statistics",
+            *(f"statistics/{name}" for name in ARRAYS))  # fmt: skip
 
 
 def open_dataset(path: str | os.PathLike[str]) -> Dataset:
@@ -76,7 +78,7 @@ def open_dataset(path: str | os.PathLike[str]) -> Dataset:
     except DistlassoError:
         raise
     except Exception as error:  # what zarr makes of metadata that others wrote, or that are damaged, can be anything
-        raise StoreError(f"{name} is damaged or not in the expected layout: {_first_line(error)}") from error
+        raise StoreError(f"{name} is damaged or not in the expected layout: {first_line(error)}") from error
 
 
 def open_group(name: str) -> Any:
@@ -86,9 +88,13 @@ def open_group(name: str) -> Any:
             raise StoreError(f"{name} is not finished: run the same ingest again to continue it")
         raise StoreError(f"no store at {name}: check the path, or write one with `distlasso ingest`")
     try:
+        if "://" not in name:
+            metadata.own_files(name, _MEMBERS)
         return patiently(lambda: zarr.open_group(name, mode="r"))
+    except StoreError:
+        raise
     except Exception as error:  # zarr raises many kinds of error here
-        raise StoreError(f"{name} is not a zarr group that can be read: {_first_line(error)}") from error
+        raise StoreError(f"{name} is not a zarr group that can be read: {first_line(error)}") from error
 
 
 def _exists(name: str | os.PathLike[str]) -> bool:
@@ -151,10 +157,7 @@ def write_statistics(group: Any, statistics: Statistics, fingerprint: str) -> No
 
 def read_array(array: Any, selection: tuple[slice, ...], *, strict: bool) -> NDArray[Any]:
     """Read part of an array; a chunk that is missing (where none may be) or corrupt is named by its path."""
-    if strict:
-        for path in _chunk_paths(array, selection):
-            if path.startswith("/") and not os.path.exists(path):
-                raise StoreError(f"chunk {path} is missing: ingest the data again")
+    metadata.own_chunks(array, selection, strict=strict)
     try:
         return patiently(lambda: np.asarray(array[selection]))
     except Exception as error:  # codecs and stores raise many kinds of error
@@ -163,7 +166,7 @@ def read_array(array: Any, selection: tuple[slice, ...], *, strict: bool) -> NDA
             cure = f"it was tried {ATTEMPTS} times; repeat the fit when the storage answers"
         elif any(isinstance(one, PermissionError) for one in (error, error.__cause__)):
             cure = "allow this user to read it"
-        raise StoreError(f"chunk {culprit} cannot be read ({_first_line(error)}): {cure}") from error
+        raise StoreError(f"chunk {culprit} cannot be read ({first_line(error)}): {cure}") from error
 
 
 def _check_finished(name: str, own: dict[str, Any]) -> None:
@@ -205,6 +208,7 @@ def _dense(name: str, array: Any, strict: bool) -> dict[str, Any]:
     if array.dtype.name not in STORED_DTYPES:
         raise StoreError(f"{name}: X has dtype {array.dtype}, expected one of {', '.join(STORED_DTYPES)}")
     code = _missing_value(name, array)
+    array = metadata.checked(array)
     n, p = array.shape
     if 0 in (n, p):
         raise StoreError(f"{name}: X is empty, it has {n} rows and {p} columns")
@@ -235,11 +239,14 @@ def _sparse(name: str, group: Any, grid: dict[str, Any], strict: bool) -> dict[s
         raise StoreError(f"{name}: X has encoding-type {given!r}, expected one of {', '.join(_SPARSE)}")
     if group.attrs.get("missing_value") is not None:
         raise StoreError(f"{name}: a sparse X cannot have the attribute missing_value: store it dense")
-    n, p = (int(size) for size in group.attrs["shape"])
-    data, indices, indptr_array = group["data"], group["indices"], group["indptr"]
-    indptr = read_array(indptr_array, (slice(None),), strict=strict).astype(np.int64)
+    n, p = (metadata.number_of(size) for size in group.attrs["shape"])
+    data, indices = metadata.checked(group["data"]), metadata.checked(group["indices"])
+    indptr_array = metadata.checked(group["indptr"], whole=True)
     major = n if kind == "csr" else p
-    if indptr.size != major + 1 or indptr[-1] != data.shape[0] or indices.shape != data.shape:
+    if indptr_array.shape != (major + 1,):
+        raise StoreError(f"{name}: X is truncated: its indptr has shape {indptr_array.shape}, expected ({major + 1},)")
+    indptr = read_array(indptr_array, (slice(None),), strict=strict).astype(np.int64)
+    if indptr[0] != 0 or indptr[-1] != data.shape[0] or indices.shape != data.shape:
         raise StoreError(
             f"{name}: X is truncated: indptr ends at {indptr[-1]} for {data.shape[0]} values and {indices.shape[0]} indices"
         )
@@ -248,7 +255,7 @@ def _sparse(name: str, group: Any, grid: dict[str, Any], strict: bool) -> dict[s
     planned = _by_entries(indptr, _ENTRIES)
     rows = grid.get("rows") or (planned if kind == "csr" else [0, n])
     columns = grid.get("columns") or (planned if kind == "csc" else [0, p])
-    row_bounds, col_bounds = np.array(rows, dtype=np.int64), np.array(columns, dtype=np.int64)
+    row_bounds, col_bounds = metadata.bounds_of(rows, n), metadata.bounds_of(columns, p)
     nbytes = int(data.shape[0]) * (data.dtype.itemsize + indices.dtype.itemsize) + indptr.nbytes
     return {
         "shape": (n, p), "dtype": data.dtype, "encoding": kind, "row_bounds": row_bounds, "col_bounds": col_bounds,
@@ -277,14 +284,15 @@ class StoredDense:
         values = self._plain(rows, columns)
         if values is None:
             values = read_array(self.array, (rows, columns), strict=self.strict)
-        self.seen.check(i, j, (values,), lambda: _chunk_paths(self.array, (rows, columns))[0])
+        self.seen.check(i, j, (values,), lambda: next(metadata.chunk_paths(self.array, (rows, columns))))
         return as_block(values, self.missing_value)
 
     def _plain(self, rows: slice, columns: slice) -> NDArray[Any] | None:
         """The tile without zarr, where its chunk is a plain local file."""
-        (path, *_) = _chunk_paths(self.array, (rows, columns))
+        path = next(metadata.chunk_paths(self.array, (rows, columns)))
         if self.checksums is None or not path.startswith("/"):
             return None
+        metadata.own_chunks(self.array, (rows, columns), strict=self.strict)
         chunk = plain.read(path, self.array.chunks, self.array.dtype, checked=self.checksums)
         return None if chunk is None else np.ascontiguousarray(chunk[: rows.stop - rows.start, : columns.stop - columns.start])
 
@@ -314,7 +322,7 @@ class StoredSparse:
         start, stop = int(self.indptr[majors[0]]), int(self.indptr[majors[1]])
         data = read_array(self.data, (slice(start, stop),), strict=self.strict)
         indices = read_array(self.indices, (slice(start, stop),), strict=self.strict)
-        self.seen.check(i, j, (data, indices), lambda: _chunk_paths(self.data, (slice(start, stop),))[0])
+        self.seen.check(i, j, (data, indices), lambda: next(metadata.chunk_paths(self.data, (slice(start, stop),))))
         width = self.shape[1] if self.kind == "csr" else self.shape[0]
         if indices.size and (int(indices.min()) < 0 or int(indices.max()) >= width):
             raise StoreError(f"{self.indices.store_path}: an index is outside [0, {width}): the store is damaged")
@@ -334,6 +342,7 @@ def _vector(group: Any, name: str, n: int, strict: bool) -> Floats | None:
     if array.shape != (n,):
         raise StoreError(f"{group.store_path}: {name} has shape {array.shape} for {n} rows of X")
     try:
+        array = metadata.checked(array, whole=True)
         return check_rows(name, read_array(array, (slice(None),), strict=strict), n)
     except InputError as error:
         raise StoreError(f"{group.store_path}: {error}") from error
@@ -342,6 +351,7 @@ def _vector(group: Any, name: str, n: int, strict: bool) -> Floats | None:
 def _names(array: Any, p: int, strict: bool) -> list[str]:
     if array.shape != (p,):
         raise StoreError(f"{array.store_path}: {array.shape[0]} feature names for {p} columns of X")
+    array = metadata.checked(array, whole=True, names=True)
     return [str(name) for name in read_array(array, (slice(None),), strict=strict)]
 
 
@@ -349,9 +359,10 @@ def _statistics(group: Any, p: int, fingerprint: str) -> Statistics | None:
     own = group.get("statistics")
     if own is None or own.attrs.get("fingerprint") != fingerprint:
         return None  # of other data: a fit takes them afresh
-    arrays: dict[str, Any] = {name: read_array(own[name], (slice(None),), strict=True) for name in ARRAYS}
-    if any(values.shape != (p,) for values in arrays.values()):
+    if any(own[name].shape != (p,) for name in ARRAYS):
         raise StoreError(f"{own.store_path}: statistics of another number of columns than X has")
+    members = {name: metadata.checked(own[name], whole=True) for name in ARRAYS}
+    arrays: dict[str, Any] = {name: read_array(array, (slice(None),), strict=True) for name, array in members.items()}
     return Statistics(**arrays, **{name: own.attrs[name] for name in SCALARS})
 
 
@@ -368,18 +379,6 @@ def _by_entries(indptr: Ints, entries: int) -> list[int]:
     return [0, *(int(cut) for cut in inner if 0 < cut < size), size]
 
 
-def _chunk_paths(array: Any, selection: tuple[slice, ...]) -> list[str]:
-    """Paths of the chunks (or shards) that a selection touches; local ones start with a slash."""
-    root = str(array.store_path).removeprefix("file://")
-    sizes = array.shards or array.chunks
-    spans = []
-    for part, size, step in zip(selection, array.shape, sizes, strict=True):
-        start, stop, _ = part.indices(size)
-        spans.append(range(start // step, max(-(-stop // step), start // step)))
-    keys = (array.metadata.encode_chunk_key(coordinates) for coordinates in itertools.product(*spans))
-    return [f"{root}/{key}" for key in keys]
-
-
 def _culprit(array: Any, selection: tuple[slice, ...]) -> str:
     """Path of the first chunk of a selection that cannot be read on its own."""
     sizes = array.shards or array.chunks
@@ -391,9 +390,5 @@ def _culprit(array: Any, selection: tuple[slice, ...]) -> str:
         try:
             array[piece]
         except Exception:  # the same failure, now of one chunk
-            return _chunk_paths(array, piece)[0]
+            return next(metadata.chunk_paths(array, piece))
     return str(array.store_path)
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from distlasso.path.model_store import write_model
 from distlasso.path.result import Path
+from distlasso.path.sound import check_selection
 
 Floats = NDArray[np.float64]
 
@@ -173,17 +174,14 @@ class CrossValidation:
 
         Raises
         ------
-        KeyError, TypeError, ValueError
+        KeyError, ValueError
             If the selection is not that of a cross-validation.
         """
+        check_selection(selection, path.lambdas.size)
         names = ("scores", "mean", "se", "fold_gaps")
         table: dict[str, Any] = {name: np.array(selection[name], dtype=np.float64) for name in names}
-        k = path.lambdas.size
-        if any(values.shape[:1] != (k,) for values in table.values()):
-            raise ValueError(f"its scores are not of {k} lambdas")
-        places = {name: range(k)[selection[name]] for name in ("best", "best_min", "best_1se")}
-        rest = {name: selection[name] for name in ("rule", "score", "max_features")}
-        return cls(candidates=(Candidate(path, **table),), winner=0, **places, **rest)
+        rest = {name: selection[name] for name in ("best", "best_min", "best_1se", "rule", "score", "max_features")}
+        return cls(candidates=(Candidate(path, **table),), winner=0, **rest)
 
     def _selection(self) -> dict[str, Any]:
         """Scores and choice as plain values."""

@@ -8,8 +8,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import zipfile
-import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path as FilePath
@@ -18,7 +16,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from distlasso.errors import StoreError
+from distlasso.data.npz import DAMAGE, read_npz
+from distlasso.errors import StoreError, first_line
+from distlasso.inside import inside
 
 _FORMAT = 1
 
@@ -78,14 +78,13 @@ def reading(directory: str | os.PathLike[str]) -> Iterator[tuple[dict[str, Any],
     """
     root = FilePath(directory)
     try:
-        values = json.loads((root / "path.json").read_text())
-        if values.get("format") != _FORMAT:
-            raise StoreError(f"{root} has model format {values.get('format')!r}, expected {_FORMAT}")
-        with np.load(root / "path.npz", allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-        chosen = root / "selection.json"
-        yield values, arrays, json.loads(chosen.read_text()) if chosen.exists() else None
+        about, packed, chosen = (inside(root, name) for name in ("path.json", "path.npz", "selection.json"))
+        values = json.loads(about.read_text())
+        if not isinstance(values, dict) or values.get("format") != _FORMAT:
+            given = values.get("format") if isinstance(values, dict) else values
+            raise StoreError(f"{root} has model format {repr(given)[:40]}, expected {_FORMAT}")
+        yield values, read_npz(packed), json.loads(chosen.read_text()) if chosen.exists() else None
     except FileNotFoundError as error:
         raise StoreError(f"no model at {root}: {error.filename} is missing") from error
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise StoreError(f"the model at {root} is damaged: {error}") from error
+    except (OSError, *DAMAGE) as error:
+        raise StoreError(f"the model at {root} is damaged: {first_line(error)}") from error

@@ -23,6 +23,7 @@ from distlasso.path.criteria import Fits, criterion
 from distlasso.path.history import no_records
 from distlasso.path.linear import linear
 from distlasso.path.model_store import write_model
+from distlasso.path.sound import check_path
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -356,9 +357,10 @@ def restored(values: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> P
 
     Raises
     ------
-    KeyError, TypeError, ValueError
+    KeyError, ValueError
         If they are not those of a path.
     """
+    check_path(values, arrays)
     parts = (arrays["coef_data"], arrays["coef_indices"], arrays["coef_indptr"])
     coef: Any = sp.csr_array(parts, shape=values["shape"])
     code = values.get("missing_value")

@@ -1,8 +1,7 @@
-"""Encrypted clusters: one flag, no way back, and nothing in the package unpickles what others wrote."""
+"""Encrypted clusters: one flag, no way back."""
 
 from __future__ import annotations
 
-import ast
 import json
 import subprocess
 import sys
@@ -85,39 +84,3 @@ def test_a_downgrade_is_refused(certificates: Path, client: Any, tmp_path: Path)
 def test_certificates_that_are_not_there_are_an_error(tls: Any, message: str) -> None:
     with pytest.raises(dl.InputError, match=message):
         dl.Cluster(address="tls://127.0.0.1:9", tls=tls)
-
-
-def test_nothing_in_the_package_unpickles() -> None:
-    """Neither by name, nor by numpy, which would unpickle objects if it were allowed to, nor by pandas."""
-    for file in PACKAGE.rglob("*.py"):
-        for node in ast.walk(ast.parse(file.read_text())):
-            if isinstance(node, ast.Import | ast.ImportFrom):
-                names = [alias.name for alias in node.names] + [getattr(node, "module", None) or ""]
-                assert not {"pickle", "cloudpickle", "dill", "joblib", "marshal", "shelve"} & set(names), file
-            if isinstance(node, ast.Call) and ast.unparse(node.func) in ("np.load", "numpy.load", "np.savez", "np.save"):
-                allowed = {keyword.arg: ast.unparse(keyword.value) for keyword in node.keywords}
-                assert allowed.get("allow_pickle") == "False" or ast.unparse(node.func) == "np.savez", (file, ast.unparse(node))
-            assert not (isinstance(node, ast.Attribute) and node.attr in ("read_pickle", "loads_pickle")), file
-
-
-class Malicious:
-    """Leaves a file behind where it is unpickled."""
-
-    def __init__(self, victim: str) -> None:
-        self.victim = victim
-
-    def __reduce__(self) -> Any:
-        return (Path.touch, (Path(self.victim),))
-
-
-def test_a_malicious_model_is_refused_and_not_run(store: dl.Dataset, tmp_path: Path) -> None:
-    victim = tmp_path / "victim"
-    dl.fit_path(store, n_lambdas=3).save(tmp_path / "model")
-    file = tmp_path / "model" / "path.npz"
-    with np.load(file, allow_pickle=False) as found:
-        arrays: dict[str, Any] = {name: found[name] for name in found.files}
-    arrays["lambdas"] = np.array([Malicious(str(victim))], dtype=object)
-    np.savez(file, **arrays)
-    with pytest.raises(dl.StoreError, match="damaged"):
-        dl.load(tmp_path / "model")
-    assert not victim.exists()
