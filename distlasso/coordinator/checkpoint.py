@@ -18,6 +18,7 @@ from distlasso.coordinator.journal import Journal
 from distlasso.coordinator.recorded import TOGETHER, Recorded
 from distlasso.errors import CheckpointWarning, InputError, StoreError, warn
 from distlasso.events import Listener
+from distlasso.inside import inside
 
 _ABOUT, _ANSWERS, _LOCK = "checkpoint.json", "answers.journal", "lock"
 _FORMAT = 1
@@ -81,6 +82,8 @@ def opened_checkpoint(folder: str | os.PathLike[str], about: Mapping[str, Any]) 
     with ExitStack() as stack:
         try:
             place.mkdir(parents=True, exist_ok=True)
+            for name in (_LOCK, _ABOUT, _wip(_ABOUT), _ANSWERS):
+                inside(place, name)
             lock = stack.enter_context(open(place / _LOCK, "ab"))
             _take(lock, place)
             _compare(place, about)

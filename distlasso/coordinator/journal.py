@@ -26,6 +26,7 @@ from distlasso.errors import StoreError
 _MARK = b"dlj1"
 _HEAD = struct.Struct("<4sIQ32s")  # mark, bytes of the JSON, bytes of the arrays, digest of these and of both
 _PIECE = 1 << 20
+_MOST_TEXT = 1 << 24  # bytes: all that grows with the data is in arrays
 _PATIENCE = 100.0  # times as long as the disk takes passes before it is waited for again
 _LONGEST = 30.0  # seconds
 
@@ -140,6 +141,9 @@ class Journal:
             self.damage = f"byte {start} begins no record"
             return None
         if text_size + arrays_size > size - text_at:
+            return None
+        if text_size > _MOST_TEXT:
+            self.damage = f"the record at byte {start} is not as it was written"
             return None
         told = _digest(text_size, arrays_size)
         text = self._read(text_at, text_size)

@@ -43,7 +43,10 @@ def unpack(file: Path, folder: Path) -> None:
             names = archive.namelist()
             if not set(names) <= set(MEMBERS):
                 raise StoreError(f"the archive has {sorted(set(names) - set(MEMBERS))[0]!r}, which no model has")
+            stored = all(one.compress_type == zipfile.ZIP_STORED for one in archive.infolist())
+            if not stored or sum(one.file_size for one in archive.infolist()) > file.stat().st_size:
+                raise StoreError(f"{file} is no archive of a model: it comes to more bytes than it has")
             for name in names:
                 (folder / name).write_bytes(archive.read(name))
-    except zipfile.BadZipFile as error:
+    except (zipfile.BadZipFile, EOFError, RuntimeError, NotImplementedError) as error:
         raise StoreError(f"{file} is no archive of a model: {error}") from error

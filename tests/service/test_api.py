@@ -321,3 +321,15 @@ def test_an_archive_with_anything_else_in_it_is_refused(tmp_path: Path) -> None:
         with pytest.raises(StoreError, match="which no model has"):
             unpack(tmp_path / "a.zip", tmp_path)
     assert json.dumps(sorted(file.name for file in tmp_path.iterdir())) == '["a.zip"]'
+
+
+def test_an_archive_that_comes_to_more_than_its_bytes_is_refused_before_it_is_unpacked(tmp_path: Path) -> None:
+    from distlasso.service.archive import unpack
+
+    file, folder = tmp_path / "model.zip", tmp_path / "model"
+    folder.mkdir()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("path.npz", bytes(64 << 20))
+    with pytest.raises(dl.StoreError, match="more bytes than it has"):
+        unpack(file, folder)
+    assert not list(folder.iterdir())
