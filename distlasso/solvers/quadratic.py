@@ -23,6 +23,8 @@ Ints = NDArray[np.int64]
 
 # A Gram epoch streams |W|^2 numbers; a residual epoch visits the rows of every column twice: measured on sparse columns.
 SPARSE_ADVANTAGE = 8
+# Every batch of lambdas works products out anew, in time that grows with the rows; up to here they are worth it.
+_FEW_ROWS = 4096
 _ROWS = 8192  # rows of the columns that are widened at once
 _PIECE = 128  # columns that are scaled at once: they stay in cache until they are multiplied
 
@@ -191,7 +193,7 @@ class DenseForm:
 
     @property
     def tells_products(self) -> bool:
-        return True
+        return self._y.size <= _FEW_ROWS
 
     def products(self, left: Ints, right: Ints) -> NDArray[np.float32]:
         own, out = self._scaled(right), np.empty((left.size, right.size), dtype=np.float32)
