@@ -83,10 +83,10 @@ class Bench:
         self.farm.close()
         self._folder.cleanup()
 
-    def run(self, fits: int, seconds: float) -> Report:
-        """Do so many fits, or as many as there is time for."""
+    def run(self, fits: int, seconds: float, first: int = 0) -> Report:
+        """Do so many fits of the plan, from the ``first`` on, or as many as there is time for."""
         began = time.monotonic()
-        for index in range(fits):
+        for index in range(first, first + fits):
             if time.monotonic() - began > seconds:
                 break
             rng = random.Random(f"{self.seed}-{index}")
@@ -95,9 +95,9 @@ class Bench:
             ended = self._fit(index, job, rng)
             self.report.add(ended)
             if ended.trouble:
-                self.tell(f"fit {index} ({job.name}): {ended.trouble}")
+                self.tell(f"fit {index} ({job.name}): {ended.trouble}\n{dict(ended.faults)}{ended.stacks}")
             if index % 10 == 9:
-                self.tell(f"{index + 1} fits, {self.report.n_faults} faults, {time.monotonic() - began:.0f} s: "
+                self.tell(f"{index + 1 - first} fits, {self.report.n_faults} faults, {time.monotonic() - began:.0f} s: "
                           f"{self.report.n_troubles} wrong or hung")  # fmt: skip
         self.report.seconds = time.monotonic() - began
         return self.report
@@ -270,6 +270,7 @@ class Bench:
         """Leave the farm as the next fit should find it."""
         self.farm.kill(fit.coordinator.process)
         if fit.ended.trouble:
+            fit.ended.stacks = self.farm.stacks()
             self.farm.close()
             self.farm = self._new_farm()
         for process in self.farm.living()[WORKERS:]:

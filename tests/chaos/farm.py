@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import faulthandler
 import multiprocessing
 import os
 import signal
@@ -48,6 +49,8 @@ def _scheduler(port: int, config: dict[str, Any]) -> None:
 
 def _worker(address: str, options: dict[str, Any], config: dict[str, Any], prepare: Any) -> None:
     quietly(config)
+    diary = open(Path(options["local_directory"]) / f"{os.getpid()}.stacks", "w")  # noqa: SIM115 - for as long as the process lives
+    faulthandler.register(signal.SIGUSR1, file=diary)
     if prepare is not None:
         prepare()
 
@@ -131,6 +134,16 @@ class Farm:
     def thaw(self, process: Any) -> None:
         with contextlib.suppress(ProcessLookupError):
             os.kill(process.pid, signal.SIGCONT)
+
+    def stacks(self) -> str:
+        """Where every living worker is."""
+        for process in self.living():
+            self.thaw(process)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process.pid, signal.SIGUSR1)
+        time.sleep(0.5)
+        files = [Path(self.folder.name) / f"{process.pid}.stacks" for process in self.workers]
+        return "".join(f"\nworker {file.stem}\n{file.read_text()}" for file in files if file.exists())
 
     def close(self) -> None:
         for process in (*self.workers, self.scheduler):

@@ -25,6 +25,7 @@ class Ended:
     seconds: float = 0.0
     quiet_seconds: float = 0.0
     trouble: str = ""
+    stacks: str = ""  # where workers were then
 
     def count(self, kind: str, phase: str) -> None:
         self.faults[kind, phase] += 1
