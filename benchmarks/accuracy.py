@@ -15,6 +15,7 @@ from scipy.special import expit, xlog1py, xlogy
 from benchmarks.workloads import Matrix, Problem, Vector, columns
 
 FRACTIONS = (0.10, 0.30, 0.50, 0.75, 1.00)  # of the path
+_SINGLE = 2
 MATCHED = 2e-6  # relative objective excess below which two programs count as equally accurate
 
 
@@ -22,7 +23,7 @@ MATCHED = 2e-6  # relative objective excess below which two programs count as eq
 class Accuracy:
     """Objective bounds of one path at the five lambdas."""
 
-    primal: Vector  # [5]
+    primal: Vector  # [5], NaN where a program without paths has no solution
     dual: Vector  # [5]
     null: float
     """D0: loss per row of the intercept alone, above the saturated model's."""
@@ -34,7 +35,7 @@ class Accuracy:
 
     def excess(self, best: Vector) -> float:
         """Return the worst relative excess of the objective over `best` [5]."""
-        return float(np.max((self.primal - best) / np.abs(best)))
+        return float(np.nanmax((self.primal - best) / np.abs(best)))
 
 
 def checked_lambdas(n_lambdas: int) -> list[int]:
@@ -42,25 +43,35 @@ def checked_lambdas(n_lambdas: int) -> list[int]:
     return [max(0, round(f * n_lambdas) - 1) for f in FRACTIONS]
 
 
-def measure(problem: Problem, coef: sp.csr_array, intercept: Vector) -> Accuracy:
+def single_lambda(n_lambdas: int) -> int:
+    """Return the position of the lambda that programs without paths fit: the third of the five."""
+    return checked_lambdas(n_lambdas)[_SINGLE]
+
+
+def measure(problem: Problem, coef: sp.csr_array, intercept: Vector, *, single: bool = False) -> Accuracy:
     """Return primal and dual values of the path `coef` [k, p], `intercept` [k] at the five lambdas.
+
+    A `single` solution [1, p] is one at the third of them.
 
     The dual points are made feasible: the residual is centred (squared) or its intercept re-fitted (logistic), then scaled
     until max_j |x_j' u| / n <= lambda.
     """
     chosen = checked_lambdas(len(problem.lambdas))
-    lambdas = problem.lambdas[chosen]
-    B = np.asarray(coef[chosen].todense(), dtype=np.float64).T  # [p, 5]
-    eta = _linear_predictor(problem.X, B) + intercept[chosen]  # [n, 5]
+    known = [_SINGLE] if single else list(range(len(chosen)))
+    lambdas, rows = problem.lambdas[[chosen[i] for i in known]], [0] if single else chosen
+    B = np.asarray(coef[rows].todense(), dtype=np.float64).T  # [p, 5]
+    eta = _linear_predictor(problem.X, B) + intercept[rows]  # [n, 5]
     sides = _squared if problem.loss == "squared" else _logistic
-    parts = [sides(problem.y, eta[:, i]) for i in range(len(chosen))]
+    parts = [sides(problem.y, eta[:, i]) for i in range(len(known))]
     residuals = np.stack([part[1] for part in parts], axis=1)
     bound = np.max(np.abs(_correlations(problem.X, residuals)), axis=0) / len(problem.y)
     reach = np.divide(lambdas, bound, out=np.full_like(bound, np.inf), where=bound > 0)
     primal = np.array([part[0] for part in parts]) + lambdas * np.abs(B).sum(axis=0)
     dual_value = _squared_dual if problem.loss == "squared" else _logistic_dual
-    dual = np.array([dual_value(problem.y, residuals[:, i], reach[i]) for i in range(len(chosen))])
-    return Accuracy(primal, dual, _null_loss(problem))
+    dual = np.array([dual_value(problem.y, residuals[:, i], reach[i]) for i in range(len(known))])
+    values = np.full((2, len(chosen)), np.nan)
+    values[:, known] = primal, dual
+    return Accuracy(*values, _null_loss(problem))
 
 
 def _linear_predictor(X: Matrix, B: Vector) -> Vector:

@@ -92,12 +92,14 @@ def run_once(bench: Bench, program: Program, tol: float) -> Run:
         raise BeyondError
     if code:
         raise SkipError(f"failed at tol {tol:g}: {(errors.strip().splitlines() or ['no message'])[-1]}")
-    cost = json.loads(printed.splitlines()[-1])
+    # Programs have words of their own, some when their process ends.
+    cost = json.loads([line for line in printed.splitlines() if line.startswith("{")][-1])
     if "skipped" in cost:
         raise SkipError(f"not installed here ({cost['skipped']})")
     with np.load(out) as parts:
         coef = sp.csr_array((parts["data"], parts["indices"], parts["indptr"]), shape=tuple(parts["shape"]))
-        return Run(program, tol, cost, measure(load(bench.folder, "mmap"), coef, parts["intercept"]))
+        accuracy = measure(load(bench.folder, "mmap"), coef, parts["intercept"], single=program.single)
+        return Run(program, tol, cost, accuracy)
 
 
 def _in_a_group(command: Sequence[str], limit: float) -> tuple[int, str, str]:
@@ -117,13 +119,13 @@ def _in_a_group(command: Sequence[str], limit: float) -> tuple[int, str, str]:
 
 def best_primal(runs: Sequence[Run]) -> Vector:
     """Return the lowest objective known at each of the five lambdas."""
-    return cast(Vector, np.min([run.accuracy.primal for run in runs], axis=0))
+    return cast(Vector, np.nanmin([run.accuracy.primal for run in runs], axis=0))
 
 
 def certain(run: Run, runs: Sequence[Run]) -> bool:
     """Say whether the best dual bound known proves that `run` is within MATCHED of the optimum."""
-    dual = np.max([other.accuracy.dual for other in runs], axis=0)
-    return bool(np.all(run.accuracy.primal - dual <= MATCHED * np.abs(dual)))
+    dual = np.nanmax([other.accuracy.dual for other in runs], axis=0)
+    return not np.any(run.accuracy.primal - dual > MATCHED * np.abs(dual))
 
 
 def calibrate(bench: Bench, programs: Sequence[Program], name: str, scale: Scale) -> Found:
@@ -143,7 +145,7 @@ def calibrate(bench: Bench, programs: Sequence[Program], name: str, scale: Scale
                 say(f"{program.name} tol {tol:g}: > {bench.time_limit:g} s")
                 break
             found.runs.append(run)
-            say(f"{program.name} tol {tol:g}: {run.cost['seconds']:.2f} s, gap {run.accuracy.gap.max():.1e}")
+            say(f"{program.name} tol {tol:g}: {run.cost['seconds']:.2f} s, gap {np.nanmax(run.accuracy.gap):.1e}")
             if certain(run, found.runs):
                 break
     return found
@@ -181,7 +183,7 @@ def compare(name: str, bench: Bench, programs: Sequence[Program], *, scale: Scal
                 say(found.notes[-1])
     best = best_primal(found.runs) if found.runs else np.zeros(0)
     rows = [row_of(run, own, best) for run, own in zip(timed, seconds, strict=True)]
-    beyond = [Beyond(program.name, program.threads, tol, bench.time_limit) for program, tol in found.beyond]
+    beyond = [Beyond(program.name, program.threads, tol, bench.time_limit, program.single) for program, tol in found.beyond]
     own_rows = [row for row in rows if row.peer == "distlasso"]
     matched = any(row.matched for row in own_rows) and not any(program.peer == "distlasso" for program, _ in found.beyond)
     return render(name, load(bench.folder, "mmap"), rows, beyond, found.notes), matched
@@ -203,7 +205,8 @@ def row_of(run: Run, seconds: Sequence[float], best: Vector) -> Row:
         passes=cost["passes"],
         bytes_read=cost["bytes_read"],
         excess=run.accuracy.excess(best),
-        gap=float(run.accuracy.gap.max()),
+        gap=float(np.nanmax(run.accuracy.gap)),
+        single=run.program.single,
     )
 
 

@@ -53,6 +53,8 @@ class Row:
     bytes_read: int | None
     excess: float
     gap: float
+    single: bool = False
+    """Whether it fitted one lambda only."""
 
     @property
     def median(self) -> float:
@@ -73,6 +75,7 @@ class Beyond:
     threads: int
     tol: float
     limit: float
+    single: bool = False
 
 
 EXPLANATION = (
@@ -81,8 +84,8 @@ EXPLANATION = (
     "processes. `excess`: worst relative objective excess over the best objective any program reached, "
     f"`matched` if at most {MATCHED:g}; `worst gap`: duality gap over the null model's loss; both by one routine of this "
     f"package, in float64, at {', '.join(f'{100 * f:.0f}' for f in FRACTIONS)} % of the path. `fastest peer`: the fastest "
-    "matched program that is not distlasso. `passes` and `GB read` as the "
-    "program counts them. `peak MB`: sum of the peak resident sets of its processes, data included."
+    "matched program that is not distlasso and fits the whole path (`one lambda`: that at half the path). `passes` and `GB "
+    "read` as the program counts them. `peak MB`: sum of the peak resident sets of its processes, data included."
 )
 
 
@@ -125,10 +128,11 @@ def render(name: str, problem: Problem, rows: Sequence[Row], beyond: Sequence[Be
 
 def _ratio(row: Row, rows: Sequence[Row], beyond: Sequence[Beyond]) -> str:
     """Return the fastest peer's time over this one's at matched accuracy; a bound where peers were ended and none matched."""
-    peers = [other.median for other in rows if other.matched and other.peer != "distlasso"]
-    if not row.matched or not (peers or beyond):
+    peers = [other.median for other in rows if other.matched and other.peer != "distlasso" and not other.single]
+    ended = [one.limit for one in beyond if not one.single]
+    if row.single or not row.matched or not (peers or ended):
         return "-"
-    return f"{min(peers) / row.median:.2f}" if peers else f"> {min(one.limit for one in beyond) / row.median:.2f}"
+    return f"{min(peers) / row.median:.2f}" if peers else f"> {min(ended) / row.median:.2f}"
 
 
 def _line(row: Row, ratio: str) -> str:

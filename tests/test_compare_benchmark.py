@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from benchmarks import compare, table
+from benchmarks.accuracy import single_lambda
 from benchmarks.peers import CANNOT, PROGRAMS
 from benchmarks.workloads import FULL, create, load
 
@@ -60,6 +63,20 @@ def test_the_judge_counts_a_wrong_coefficient(bench: compare.Bench) -> None:
         coef = compare.sp.csr_array((parts["data"], parts["indices"], parts["indptr"]), shape=tuple(parts["shape"]))
         spoilt = compare.measure(problem, coef * 1.01, parts["intercept"])
     assert spoilt.excess(run.accuracy.primal) > 1e-5 > run.accuracy.gap.max()
+
+
+def test_a_program_without_paths_is_judged_at_the_lambda_that_it_fits_and_sets_no_ratio(bench: compare.Bench) -> None:
+    program = next(program for program in PROGRAMS if program.name == "scikit-learn Gram")
+    run = compare.run_once(bench, program, 1e-8)
+    problem = load(bench.folder, "mmap")
+    at = single_lambda(len(problem.lambdas))
+    with np.load(bench.folder / "path.npz") as parts:
+        coef = compare.sp.csr_array((parts["data"], parts["indices"], parts["indptr"]), shape=tuple(parts["shape"]))
+        alone = compare.measure(problem, coef[[at]], parts["intercept"][[at]], single=True)
+    np.testing.assert_array_equal(alone.primal[2], run.accuracy.primal[2])
+    assert np.isnan(np.delete(alone.primal, 2)).all() and alone.excess(run.accuracy.primal) == 0.0
+    rows = [row("distlasso", 1.0), replace(row("other", 3.0), single=True)]
+    assert "| 3.00 | yes" not in table.render("W1", problem, rows, [], [])
 
 
 @pytest.mark.parametrize("peer", PEERS)

@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 
 import scipy.sparse as sp
 
+from benchmarks.accuracy import single_lambda
 from benchmarks.workloads import Problem, Vector
 
 WIDE = {"B1": "F", "B2": "F-float64", "B3": "F-float64"}
@@ -59,3 +60,10 @@ class Program:
     """Threads or worker processes that it can use."""
     first: dict[str, float] = field(default_factory=dict)
     """Loosest tolerance worth trying on a full workload: looser ones were seen not to match."""
+    single: bool = False
+    """Whether it fits one lambda only, and `Solution` has that one alone: the one at half the path."""
+
+
+def half_way(problem: Problem) -> int:
+    """Return the position of the lambda that programs without paths fit."""
+    return single_lambda(len(problem.lambdas))
