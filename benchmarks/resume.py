@@ -177,7 +177,9 @@ def cost(store: str, rounds: int) -> int:
     print(f"{path.rounds} rounds, {path.passes} passes, a checkpoint of {kept / 1e6:.2f} MB; medians of {rounds} in turn")
     for name, values in (("wall", wall), ("processor", cpu)):
         a, b = (statistics.median(values[which]) for which in ("without", "with"))
-        print(f"{name}: {a:.3f} s without, {b:.3f} s with, ratio {b / a:.3f}")
+        pairs = sorted(later / earlier for earlier, later in zip(values["without"], values["with"], strict=True))
+        low, middle, high = (pairs[round(share * (rounds - 1))] for share in (0.25, 0.5, 0.75))
+        print(f"{name}: {a:.3f} s without, {b:.3f} s with; ratio of neighbours {middle:.3f} (middle half {low:.3f} to {high:.3f})")
     share = statistics.median(written) / statistics.median(wall["with"])
     print(f"digests and writing: {statistics.median(written):.4f} s, {share:.2%} of the fit")
     return 0

@@ -200,6 +200,33 @@ def test_fits_beside_each_other_have_the_bits_that_they_have_alone(store: dl.Dat
     assert max(began.values()) < min(ended.values())
 
 
+def test_fits_beside_each_other_share_the_workers_fairly(store: dl.Dataset, farm: Farm) -> None:
+    """Equal work that begins together is done together: when one has ended, the other is beyond the middle."""
+    order: list[str] = []
+    ready = threading.Barrier(2)
+
+    def fit(name: str) -> None:
+        def listen(event: events.Event) -> None:
+            if isinstance(event, events.ConsensusRound):
+                if name not in order:
+                    ready.wait(60)
+                order.append(name)
+
+        with dl.Cluster(address=farm.address) as cluster:
+            dl.fit_path(store, runtime=cluster, on_event=listen, solver="admm", n_lambdas=60, lambda_min_ratio=0.01)
+
+    threads = [threading.Thread(target=fit, args=(name,)) for name in "ab"]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    rounds = order.count("a")
+    assert rounds == order.count("b") >= 20
+    first, second = ("a", "b") if order[-1] == "b" else ("b", "a")
+    ended = len(order) - order[::-1].index(first)
+    assert order[:ended].count(second) > rounds / 2
+
+
 def test_a_cancelled_fit_frees_its_caches_and_its_tasks(store: dl.Dataset, quiet: dl.Path, farm: Farm) -> None:
     def stop() -> None:
         raise KeyboardInterrupt
