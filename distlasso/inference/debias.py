@@ -17,6 +17,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path as FilePath
 from typing import Any
 
 import numpy as np
@@ -29,7 +30,8 @@ from distlasso.inference.intervals import Intervals, check_level, chosen_columns
 from distlasso.inference.nodes import Design, node_wise
 from distlasso.losses import Loss
 from distlasso.path.fit import fit_path
-from distlasso.path.opened import as_dataset, opened, outputs_of, row_spaces, row_weights
+from distlasso.path.identity import of_arrays
+from distlasso.path.opened import Kept, as_dataset, opened, outputs_of, row_spaces, row_weights
 from distlasso.path.options import Options, number, parse
 from distlasso.path.result import Path
 from distlasso.path.selection import cross_validate
@@ -55,6 +57,7 @@ def debiased(
     sample_weight: Any = None,
     offset: Any = None,
     random_state: int = 0,
+    checkpoint: Any = None,
     **options: Any,
 ) -> Intervals:
     """Confidence intervals and p-values of chosen coefficients, by the debiased (desparsified) lasso.
@@ -85,6 +88,8 @@ def debiased(
         (Reid, Tibshirani & Friedman 2016).
     random_state : int
         Seed of the folds.
+    checkpoint : path, optional
+        As in ``fit_path``; the lasso, the passes at it and the node-wise regressions have a folder each in it.
     **options
         ``loss`` ("squared", "logistic" or "poisson"), ``n_lambdas``, ``fit_intercept``, ``tol``, ``runtime``, ``client``, ... of
         ``fit_path``; not ``l1_ratio``, ``penalty_factors``, ``bounds``, ``schedule``, ``prior`` or ``lambdas``.
@@ -119,13 +124,15 @@ def debiased(
     if dataset.statistics is not None:  # of a store: known before anything is fitted
         _refuse_constant(which, dataset.statistics.sd <= 1e-12 * dataset.statistics.max_abs)
     if lam is None:
-        cv = cross_validate(dataset, folds=folds, rule=rule, random_state=random_state, **options)
+        kept = _part(checkpoint, "lasso")
+        cv = cross_validate(dataset, folds=folds, rule=rule, random_state=random_state, checkpoint=kept, **options)
         path, k, how = cv.path, cv.best, f"cross-validation, rule {rule!r}"
     else:
-        path, k, how = fit_path(dataset, **(options | {"lambdas": [lam]})), 0, "lam as given"
+        path = fit_path(dataset, **(options | {"lambdas": [lam], "checkpoint": _part(checkpoint, "lasso")}))
+        k, how = 0, "lam as given"
     variance, said = _variance(path, k, noise_variance)
-    seen = _look(dataset, chosen, path, k, which)
-    nodes = node_wise(dataset, chosen, seen.design, which, node_lam)
+    seen = _look(dataset, chosen, path, k, which, _part(checkpoint, "look"))
+    nodes = node_wise(dataset, chosen, seen.design, which, node_lam, _part(checkpoint, "nodes"))
     zz, zx = (np.array([getattr(one, name) for one in nodes]) for name in ("zz", "zx"))
     score = seen.slope[which] - np.array([one.coef @ seen.slope[one.columns] for one in nodes])
     estimate = path.coef[[k]].toarray()[0][which] + score / (seen.curvature * zx)
@@ -179,10 +186,17 @@ class _Seen:
     curvature: float  # mean curvature of the loss
 
 
-def _look(dataset: Dataset, options: Options, path: Path, k: int, which: Ints) -> _Seen:
+def _part(checkpoint: Any, name: str) -> FilePath | None:
+    """Folder of one of the fits in that of all."""
+    return None if checkpoint is None else FilePath(checkpoint) / name
+
+
+def _look(dataset: Dataset, options: Options, path: Path, k: int, which: Ints, checkpoint: Any) -> _Seen:
     """Residuals and curvature at one model of a path, the slopes of all columns, and the values of some."""
     loss: Loss = options.loss
-    with opened(dataset, options, partial(row_spaces, loss=loss, intercept=options.fit_intercept), fits=1) as data:
+    more = {"call": "debiased", "columns": of_arrays(which), "model": of_arrays(path.coef[[k]], path.intercept[[k]])}
+    kept = None if checkpoint is None else Kept(checkpoint, more)
+    with opened(dataset, options, partial(row_spaces, loss=loss, intercept=options.fit_intercept), fits=1, kept=kept) as data:
         (space,), rows, exchange = data.centred(data.measure([0])), data.rows[0], data.exchange
         _refuse_constant(which, space.constant)
         eta = predictor(data, path.coef[[k]], float(path.intercept[k]))

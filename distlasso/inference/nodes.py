@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +25,8 @@ from distlasso.events import FitFinished
 from distlasso.losses import Squared
 from distlasso.path.course import Course, Fitted
 from distlasso.path.grid import Grid
-from distlasso.path.opened import Opened, opened
+from distlasso.path.identity import of_arrays
+from distlasso.path.opened import Kept, Opened, opened
 from distlasso.path.options import Options
 from distlasso.path.progress import Together
 from distlasso.path.side_by_side import Fit, fit_all
@@ -62,7 +64,9 @@ class Node:
     gap: float
 
 
-def node_wise(dataset: Dataset, options: Options, design: Design, which: Ints, lam: float | None) -> list[Node]:
+def node_wise(
+    dataset: Dataset, options: Options, design: Design, which: Ints, lam: float | None, checkpoint: Any = None
+) -> list[Node]:  # fmt: skip
     """Regress each of some columns on all others.
 
     Parameters
@@ -75,6 +79,8 @@ def node_wise(dataset: Dataset, options: Options, design: Design, which: Ints, l
         The columns.
     lam : float, optional
         On targets of standard deviation 1; by default each column has the one that the two factors choose.
+    checkpoint : path, optional
+        Folder where answers are kept.
 
     Raises
     ------
@@ -89,7 +95,11 @@ def node_wise(dataset: Dataset, options: Options, design: Design, which: Ints, l
         return [RowSpace(np.ascontiguousarray(target), design.weight) for target in design.targets.T]
 
     started = time.perf_counter()
-    with opened(dataset, plain, rows, fits=which.size) as data:
+    fill = [] if design.imputation is None else [design.imputation.fill]
+    made_of = of_arrays(which, design.targets, design.weight, *fill)
+    more = {"call": "debiased", "node_lam": lam, "design": made_of}
+    kept = None if checkpoint is None else Kept(checkpoint, more)
+    with opened(dataset, plain, rows, fits=which.size, kept=kept) as data:
         data.announce(which.size * _LAMBDAS)
         work = _Regressions(data, design, which, lam)
         fits = [Fit(k, partial(work.course, k), partial(work.grid, k)) for k in range(which.size)]

@@ -25,7 +25,7 @@ from distlasso.path.cells import GRAMS, measure, with_gram
 from distlasso.path.course import Course
 from distlasso.path.folds import KFold, hashed
 from distlasso.path.grid import warn_constant
-from distlasso.path.opened import Opened, as_dataset, known_rows, opened, outputs_of, row_spaces
+from distlasso.path.opened import Kept, Opened, as_dataset, known_rows, opened, outputs_of, row_spaces
 from distlasso.path.options import parse, whole
 from distlasso.path.outputs import gather_outputs
 from distlasso.path.progress import Together
@@ -51,6 +51,7 @@ def stability_selection(
     sample_weight: Any = None,
     offset: Any = None,
     random_state: int = 0,
+    checkpoint: Any = None,
     **options: Any,
 ) -> StabilitySelection:
     """Fit paths on random halves of the rows, and tell which columns are selected on most of them.
@@ -74,6 +75,8 @@ def stability_selection(
         Which bound; both are in ``StabilitySelection``. "unimodal" is sharper, and assumes more.
     random_state : int
         Seed of cells and halves.
+    checkpoint : path, optional
+        As in ``fit_path``: a folder from which the same selection goes on where it was stopped.
     **options
         As in ``fit_path``: ``loss``, ``lambdas``, ``l1_ratio``, ... all but ``prior``, ``schedule`` and ``multi_task``.
         By default lambdas go from twice the largest useful one of all rows, since halves are noisier, to a twentieth of that.
@@ -110,7 +113,9 @@ def stability_selection(
         raise InputError(f"stability selection is for one response, and y has {outputs_of(dataset)}: do them one by one")
     plan = _plan(dataset, chosen.loss, count // 2, int(random_state))
     make_rows = partial(_rows, plan, loss=chosen.loss, intercept=chosen.fit_intercept)
-    with opened(dataset, chosen, make_rows, fits=1 + count) as data_open:
+    more = {"call": "stability_selection", "n_halves": count, "random_state": int(random_state)}
+    kept = None if checkpoint is None else Kept(checkpoint, more)
+    with opened(dataset, chosen, make_rows, fits=1 + count, kept=kept) as data_open:
         return _Run(data_open, plan, started).select(*wanted)
 
 

@@ -57,6 +57,12 @@ def of_folds(partitions: Sequence[Partition]) -> str:
     return told.hexdigest()
 
 
+def of_arrays(*arrays: Any) -> list[str]:
+    """Digests of arrays that a fit follows from beside its data, sparse ones by their parts."""
+    parts = [(one.data, one.indices, one.indptr) if sp.issparse(one) else (one,) for one in arrays]
+    return [_array(part) for own in parts for part in own]
+
+
 def of_schedule(schedule: Schedule | None) -> str | None:
     """A schedule with its parameters; of what a user has written, the name."""
     if schedule is None or (is_dataclass(schedule) and not isinstance(schedule, Each)):

@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path as FilePath
 from typing import Any, final
 
 import numpy as np
@@ -79,6 +80,7 @@ def nested_cross_validate(
     sample_weight: Any = None,
     offset: Any = None,
     random_state: int = 0,
+    checkpoint: Any = None,
     **options: Any,
 ) -> NestedCrossValidation:
     """Estimate the error of a model whose lambda (mixing, schedule) is chosen by cross-validation, honestly.
@@ -98,6 +100,8 @@ def nested_cross_validate(
         As in ``cross_validate``; outer folds have the same score.
     random_state : int
         Seed of outer and inner folds.
+    checkpoint : path, optional
+        As in ``fit_path``; every outer fold has a folder in it. The passes that score the choices are done again.
     **options
         As in ``cross_validate``: ``l1_ratio``, ``schedule``, ``max_features``, ``loss``, ``tol``, ...
 
@@ -134,7 +138,9 @@ def nested_cross_validate(
     for fold, (train, _) in enumerate(pairs):
         own = dataset.with_target(sample_weight=weight * train)
         try:
-            choices.append(cross_validate(own, folds=folds, rule=rule, score=score, random_state=int(random_state) + 1, **options))
+            place = None if checkpoint is None else FilePath(checkpoint) / f"fold-{fold}"
+            choices.append(cross_validate(own, folds=folds, rule=rule, score=score, random_state=int(random_state) + 1,
+                                          checkpoint=place, **options))  # fmt: skip
         except InputError as error:
             raise InputError(f"outer fold {fold}: {error}") from error
     scores = _scores(dataset, plain, wanted, choices, [test for _, test in pairs])
