@@ -26,6 +26,7 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Mask = NDArray[np.bool_]
 
+_WORTH_A_THREAD = 1 << 15  # entries of sparse columns, which a whole group of lambdas goes through at once
 SPAN = LANES * WIDEST  # lambdas to solve at once
 _MAX_SETS = 12
 _MAX_STEPS = 4  # Newton steps on one working set
@@ -62,7 +63,7 @@ def approach(
     lanes = [slice(lane, None, LANES) for lane in range(min(LANES, len(penalties)))]
     groups = [_Group(held, penalties[own], b[:, own], intercept[own]) for own in lanes]
     jobs = [partial(group.approach, target) for group in groups]
-    for own, group, found in zip(lanes, groups, side_by_side(jobs, held.X.size), strict=True):
+    for own, group, found in zip(lanes, groups, side_by_side(jobs, held.X.size, _WORTH_A_THREAD), strict=True):
         b[:, own], intercept[own], arrived[own] = group.b, group.intercept, found
     return b, intercept, arrived
 
