@@ -9,6 +9,7 @@ from __future__ import annotations
 import platform
 import threading
 import time
+import traceback
 from collections import OrderedDict, deque
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
@@ -40,6 +41,7 @@ _STRONG_SHARE = 0.2
 _PRESSURE = 0.7  # of the limit: Dask pauses a worker at 0.8
 _UNLIMITED = 2 << 30
 _FITS = 8  # whose caches are kept; those of fits that were killed go when others come
+_FRAMES = 8  # innermost ones that are told of an exception
 _SAME = ("distlasso", "zarr", "numcodecs")  # must not differ
 _SIMILAR = ("python", "numpy", "scipy", "numba", "llvmlite")  # bits depend on them, answers do not
 
@@ -126,6 +128,16 @@ _STATE: list[_Worker] = []
 
 def answer_run(run: Run, chunks: Sequence[Any] = ()) -> Answer:
     """Answer a run of bundles; this is what a task on a worker does."""
+    try:
+        return _answer(run, chunks)
+    except Exception as error:
+        # A traceback that cannot be pickled, such as that of a recursion too deep, ends Dask's client in an assertion, and whoever
+        # waits for the task is never told. As a note it can.
+        error.add_note("".join(traceback.format_exception(error, limit=-_FRAMES)))
+        raise error.with_traceback(None) from None
+
+
+def _answer(run: Run, chunks: Sequence[Any]) -> Answer:
     state, started = _state(), time.perf_counter()
     own = state.fit(run.fit)
     key = (run.bundles[0].index, run.bundles[-1].index)

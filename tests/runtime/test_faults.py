@@ -276,3 +276,19 @@ def test_settings_that_make_faults_costly_are_named_in_one_line() -> None:
         pytest.warns(dl.ClusterWarning, match=r"retry.count is 3, better 0; .*worker-ttl is 5 minutes.*deploy/distributed.yaml"),
     ):
         dl.Cluster(address=farm.address).shutdown()
+
+
+def recurse_too_deep() -> None:
+    def deeper(*_: object) -> object:
+        return deeper()
+
+    worker_module.answer_bundle = deeper  # type: ignore[assignment]
+
+
+def test_an_exception_that_cannot_be_sent_whole_ends_the_fit_and_says_where_it_was(store: dl.Dataset) -> None:
+    with dl.Cluster(n_workers=1) as cluster:
+        cluster.start()
+        cluster.client.run(recurse_too_deep)
+        with pytest.raises(RecursionError) as raised:
+            dl.fit_path(store, runtime=cluster)
+    assert "deeper" in "".join(raised.value.__notes__)
