@@ -16,11 +16,11 @@ from typing import Any, Protocol, final
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
-from scipy.linalg.blas import dsyrk, ssyrk
 
 from distlasso.data.missing import Code, Imputation
 from distlasso.data.statistics import Statistics, hstack, merge, of_target
 from distlasso.kernels import dense, sparse
+from distlasso.kernels.rank_k import add_square
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -144,17 +144,18 @@ class DenseBlock:
         p = self.shape[1]
         if p == 0:
             return np.zeros((0, 0))
-        dtype, product = (np.float32, ssyrk) if single else (np.float64, dsyrk)
+        dtype = np.float32 if single else np.float64
+        total = np.zeros((p, p), dtype, order="F")
         if self._as_is(dtype, weight, shift):
             # A copy, even in cache, would cost a fifth of the product.
-            return np.asarray(product(weight[0], self._X.T))
-        total = np.zeros((p, p), dtype, order="F")
+            add_square(self._X, weight[0], total)
+            return total.astype(np.float64, copy=False)
         room = np.empty((min(_SYRK_ROWS, self.shape[0]), p), dtype)  # fresh memory for every piece would cost more than to fill it
         root, lift = np.sqrt(weight), self._lift(slice(None), shift)
         for rows in _pieces(self.shape[0], _SYRK_ROWS):
             scratch = room[: rows.stop - rows.start]
             dense.widen_scaled(self._X, rows.start, shift, self._code, lift, root[rows], scratch)
-            total = product(1.0, scratch.T, beta=1.0, c=total, overwrite_c=1)
+            add_square(scratch, 1.0, total)
         return total.astype(np.float64, copy=False)
 
     def moments(self, weight: Floats, y: Floats) -> Statistics:

@@ -1,6 +1,6 @@
 """Numba functions of arrays only: the hot loops.
 
-``descent`` holds the coordinate descent, ``dense`` and ``sparse`` what a pass does with one tile. All of them release
+``descent`` holds the coordinate descent, ``dense``, ``rank_k`` and ``sparse`` what a pass does with one tile. All of them release
 the GIL and run on one thread: parallelism is over bundles. Read next: ``../warmup.py``, which fills their cache.
 """
 

@@ -1,0 +1,30 @@
+"""Products of a matrix with its own transpose."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import numpy as np
+import pytest
+
+from distlasso.kernels.rank_k import add_square
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_the_upper_triangle_of_the_product_is_added(dtype: Any) -> None:
+    rng = np.random.default_rng(0)
+    X, out = rng.standard_normal((50, 7)).astype(dtype), np.asfortranarray(rng.standard_normal((7, 7)).astype(dtype))
+    expected = out + np.triu(dtype(0.5) * (X.T @ X))
+    add_square(X, 0.5, out)
+    np.testing.assert_allclose(out, expected, rtol=1e-5 if dtype == np.float32 else 1e-13)
+
+
+def test_other_threads_run_meanwhile() -> None:
+    X, out, turns = np.ones((20_000, 400)), np.zeros((400, 400), order="F"), 0
+    product = threading.Thread(target=add_square, args=(X, 1.0, out))
+    product.start()
+    while product.is_alive():
+        turns += 1
+    product.join()
+    assert turns > 1000 and out[0, 1] == 20_000.0
