@@ -21,10 +21,16 @@ def test_the_upper_triangle_of_the_product_is_added(dtype: Any) -> None:
 
 
 def test_other_threads_run_meanwhile() -> None:
-    X, out, turns = np.ones((20_000, 400)), np.zeros((400, 400), order="F"), 0
-    product = threading.Thread(target=add_square, args=(X, 1.0, out))
+    X, out = np.ones((20_000, 400)), np.zeros((400, 400), order="F")
+    turns, seen = [0], list[int]()
+
+    def multiply() -> None:
+        seen.append(turns[0])
+        add_square(X, 1.0, out)
+        seen.append(turns[0])
+
+    product = threading.Thread(target=multiply)
     product.start()
     while product.is_alive():
-        turns += 1
-    product.join()
-    assert turns > 1000 and out[0, 1] == 20_000.0
+        turns[0] += 1
+    assert seen[1] > seen[0] and out[0, 1] == 20_000.0
