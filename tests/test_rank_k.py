@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 import threading
+import time
 from typing import Any
 
 import numpy as np
@@ -22,15 +24,20 @@ def test_the_upper_triangle_of_the_product_is_added(dtype: Any) -> None:
 
 def test_other_threads_run_meanwhile() -> None:
     X, out = np.ones((20_000, 400)), np.zeros((400, 400), order="F")
-    turns, seen = [0], list[int]()
+    turns, seen, usual = [0], list[int](), sys.getswitchinterval()
 
     def multiply() -> None:
         seen.append(turns[0])
         add_square(X, 1.0, out)
         seen.append(turns[0])
 
-    product = threading.Thread(target=multiply)
-    product.start()
-    while product.is_alive():
-        turns[0] += 1
+    sys.setswitchinterval(60.0)  # nobody is made to give the lock away
+    try:
+        product = threading.Thread(target=multiply)
+        product.start()
+        while product.is_alive():
+            turns[0] += 1
+            time.sleep(0)
+    finally:
+        sys.setswitchinterval(usual)
     assert seen[1] > seen[0] and out[0, 1] == 20_000.0
