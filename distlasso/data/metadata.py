@@ -100,7 +100,7 @@ def own_chunks(array: Any, selection: tuple[slice, ...], *, strict: bool) -> Non
     most, total = 2 * room(chunk, array.dtype) + 16 * _count(chunk, array.chunks), 0
     for path in chunk_paths(array, selection):
         try:
-            size = inside(root, path).stat().st_size
+            size = inside(root, os.path.abspath(path)).stat().st_size
         except FileNotFoundError:
             if strict:
                 raise StoreError(f"chunk {path} is missing: ingest the data again") from None
