@@ -13,17 +13,16 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol, final
 
 import numpy as np
-import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from distlasso.data.blocks import Block, symmetric
 from distlasso.data.missing import Imputation
+from distlasso.data.pieces import Pieces, side_by_side
 from distlasso.data.statistics import Statistics, hstack, merge
 from distlasso.losses import Loss
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
-Columns = Any  # NDArray in the stored dtype, or csc_array of float64
 Recall = Callable[[Hashable, Callable[[], Any]], Any]  # what was worked out under a key, or works it out
 
 _PIECE = 4096  # rows densified at a time when tiles of several column ranges meet in one Gram
@@ -89,7 +88,7 @@ class GradientPartial:
     """Sums over rows of one bundle."""
 
     gradient: Floats  # [p_bundle, L]: sum_i (x_ij - shift_j) d_il
-    total: Floats  # [L]: sum_i d_il
+    total: Floats  # [L]: sum_i d_il; with square, 0 where there are columns to the left of the bundle
     square: Floats  # [L]: sum_i w_i r_il^2
 
 
@@ -111,9 +110,12 @@ class Gradient:
     def ask(self, band: Tiles, step: RowStep, loss: Loss | None) -> GradientPartial:
         derivative = step.derivative
         parts = [tile.gradient(derivative, shift) for tile, shift in zip(band.tiles, band.shifts, strict=True)]
+        gradient = parts[0] if len(parts) == 1 else np.concatenate(parts)
+        if band.bounds[0] > 0:  # sums of the rows alone are for the leftmost to tell
+            nothing = np.zeros(derivative.shape[1])
+            return GradientPartial(gradient, nothing, nothing)
         weight = step.rows.weight[:, None]
         square = np.divide(derivative * derivative, weight, out=np.zeros_like(derivative), where=weight > 0)
-        gradient = parts[0] if len(parts) == 1 else np.concatenate(parts)
         return GradientPartial(gradient, derivative.sum(axis=0), square.sum(axis=0))
 
     def merge(self, left: object, right: object, axis: int) -> GradientPartial:
@@ -147,13 +149,14 @@ class Gather:
 
     columns: Ints  # ascending, of the whole matrix
 
-    def ask(self, band: Tiles, step: RowStep, loss: Loss | None) -> Columns:
+    def ask(self, band: Tiles, step: RowStep, loss: Loss | None) -> Pieces:
         cuts = np.searchsorted(self.columns, band.bounds)
         spans = zip(band.tiles, band.bounds[:-1], cuts[:-1], cuts[1:], strict=True)
-        return _beside([tile.gather(self.columns[a:b] - first) for tile, first, a, b in spans])
+        return side_by_side([tile.gather(self.columns[a:b] - first) for tile, first, a, b in spans])
 
-    def merge(self, left: object, right: object, axis: int) -> Columns:
-        return _beside([left, right]) if axis == 1 else _below([left, right])
+    def merge(self, left: object, right: object, axis: int) -> Pieces:
+        assert isinstance(left, Pieces) and isinstance(right, Pieces)
+        return left.beside(right) if axis == 1 else left.below(right)
 
 
 @final
@@ -412,17 +415,3 @@ def _border(band: Tiles, free: Ints) -> Floats:
             own = free[a:b] - first
             border[:, a:b] = tile.eta(own, np.eye(own.size), shift[own])
     return border
-
-
-def _beside(parts: list[object]) -> Columns:
-    """Columns side by side."""
-    if sp.issparse(parts[0]):
-        return sp.csc_array(sp.hstack(parts, format="csc"))
-    return np.asfortranarray(np.concatenate(parts, axis=1)) if len(parts) > 1 else np.asarray(parts[0])  # type: ignore[arg-type]
-
-
-def _below(parts: list[object]) -> Columns:
-    """Rows below each other."""
-    if sp.issparse(parts[0]):
-        return sp.csc_array(sp.vstack(parts, format="csc"))
-    return np.asfortranarray(np.concatenate(parts, axis=0))  # type: ignore[arg-type]

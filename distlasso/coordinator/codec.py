@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from distlasso import held_out, losses, queries
 from distlasso.data.dataset import sparse_problem
 from distlasso.data.missing import Imputation
+from distlasso.data.pieces import Pieces, whole
 from distlasso.data.statistics import Statistics
 from distlasso.solvers import local_step
 
@@ -137,6 +138,8 @@ def _down(value: Any, arrays: list[NDArray[Any]]) -> Any:
     if sp.issparse(value) and value.format == "csc":
         parts = [_down(part, arrays) for part in (value.data, value.indices, value.indptr)]
         return {"csc": parts, "shape": [int(k) for k in value.shape]}
+    if isinstance(value, Pieces):
+        return {"pieces": _down(value.joined(), arrays)}
     if isinstance(value, list | tuple):
         return {type(value).__name__: [_down(part, arrays) for part in value]}
     name = type(value).__name__
@@ -174,6 +177,7 @@ def _csc(tree: Any, arrays: Sequence[NDArray[Any]]) -> Any:
 _MAKERS: dict[str, Callable[[Any, Sequence[NDArray[Any]]], Any]] = {
     "array": lambda tree, arrays: arrays[tree["array"]],
     "csc": _csc,
+    "pieces": lambda tree, arrays: whole(_up(tree["pieces"], arrays)),
     "list": lambda tree, arrays: [_up(part, arrays) for part in tree["list"]],
     "tuple": lambda tree, arrays: tuple(_up(part, arrays) for part in tree["tuple"]),
     "class": _class,

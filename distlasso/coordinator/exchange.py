@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, Protocol
 
 import numpy as np
@@ -17,10 +17,12 @@ from numpy.typing import NDArray
 from distlasso.data.missing import Imputation
 from distlasso.events import Listener, PassFinished
 from distlasso.losses import Loss
-from distlasso.queries import Ask, Models, Query, Request
+from distlasso.queries import Ask, Gradient, GradientPartial, Models, Query, Request
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+
+_ABREAST = 8  # models whose slopes of a row fill a line of the cache
 
 
 class Answers(Protocol):
@@ -75,6 +77,21 @@ class Exchange:
         ask = self.compose(queries, models, columns=columns, derivative=derivative, told=told, sweep=sweep)
         (answers,) = self.send([ask])
         return answers
+
+    def gradient(self, derivative: Floats, models: Models | None = None, *, sparse: bool) -> GradientPartial:
+        """One pass at slopes of the rows [n, L] that the coordinator has worked out.
+
+        Sparse columns look up rows here and there: the slopes of a few models at a time stay in the cache meanwhile.
+        """
+        count = derivative.shape[1]
+        step = _ABREAST if sparse else max(count, 1)
+        asks = []
+        for first in range(0, count, step):
+            part = np.ascontiguousarray(derivative[:, first : first + step])
+            asks.append(self.compose([Gradient()], None if first else models, derivative=part))
+        found = [answer for (answer,) in self.send(asks)]
+        names = [own.name for own in fields(GradientPartial)]
+        return GradientPartial(*(np.concatenate([getattr(part, name) for part in found], axis=-1) for name in names))
 
     def compose(
         self, queries: Sequence[Query], models: Models | None = None, *, columns: Ints | None = None,

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from distlasso.data.pieces import Pieces
 from distlasso.data.statistics import ARRAYS, Statistics
 from distlasso.held_out import Eta, HeldOut
 from distlasso.queries import (
@@ -45,7 +46,7 @@ def _fits(query: Any, found: Any, ask: Ask, shape: tuple[int, int]) -> bool:
     models = models if ask.derivative is None else ask.derivative.shape[1]
     match query:
         case Gather():
-            return getattr(found, "ndim", 0) == 2 and found.shape == (n, query.columns.size)
+            return type(found) is Pieces and found.shape == (n, query.columns.size)
         case Eta():
             return _is(found, (None, models)) and len(found) <= n
         case LocalSlope() | LocalStep():

@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 
 from distlasso.coordinator.gathered import Gathered
 from distlasso.coordinator.problem import Task
-from distlasso.queries import Gradient, LookPartial
+from distlasso.queries import LookPartial
 from distlasso.solvers.columns import Columns, LossRows
+from distlasso.solvers.lanes import abreast
 from distlasso.solvers.smooth import Curvature, Point
 
 Floats = NDArray[np.float64]
@@ -51,17 +52,10 @@ class Held:
 
     def at(self, b: Floats, intercept: Floats, curvature_of: Sequence[int] = ()) -> tuple[Point, list[Curvature]]:
         """Value and slope of every model; Hessians by dense products."""
-        models = b.shape[1]
-        value, total, gradient = np.empty(models), np.empty(models), np.empty_like(b)
-        hessians = []
-        for k in range(models):
-            eta = self.strong.eta(b[:, k], float(intercept[k]))
-            d = self._rows.weight * self._rows.loss.residual(self._rows.y, eta)
-            value[k], total[k] = float(self._rows.weight @ self._rows.loss.value(self._rows.y, eta)), float(d.sum())
-            gradient[:, k] = self.strong.correlate(d)
-            if k in curvature_of:
-                hessians.append(self._curvature(self._rows.weight * self._rows.loss.curvature(self._rows.y, eta)))
-        return Point(value, gradient, total), hessians
+        value, etas, d = self._rows_at(b, intercept)
+        gradient = np.concatenate(abreast(self.strong.correlate_all, d, self.strong.entries), axis=1)
+        curved = [self._rows.weight * self._rows.loss.curvature(self._rows.y, etas[:, k]) for k in curvature_of]
+        return Point(value, gradient, d.sum(axis=0)), [self._curvature(h) for h in curved]
 
     def gram_times(self, v: Floats) -> Floats:
         """The Gram of the held columns times v."""
@@ -74,32 +68,34 @@ class Held:
         free = self._task.free.size  # they were admitted first
         border = np.ones((self._rows.y.size, free + 1))
         border[:, :free] = self._task.space.centred(self._task.free, self.strong.X[:, :free])
-        value, score, information = [], [], []
-        for k in range(b.shape[1]):
-            eta = self.strong.eta(b[:, k], float(intercept[k]))
-            value.append(float(self._rows.weight @ self._rows.loss.value(self._rows.y, eta)))
-            score.append(border.T @ (self._rows.weight * self._rows.loss.residual(self._rows.y, eta)))
-            information.append(border.T @ (border * (self._rows.weight * self._rows.loss.curvature(self._rows.y, eta))[:, None]))
-        return LookPartial(np.array(value), np.array(score), np.array(information))
+        value, etas, d = self._rows_at(b, intercept)
+        curved = self._rows.weight[:, None] * self._rows.loss.curvature(self._rows.y[:, None], etas)
+        information = [border.T @ (border * h[:, None]) for h in curved.T]
+        return LookPartial(value, d.T @ border, np.array(information))
 
     def sweep(self, b: Floats, intercept: Floats) -> tuple[Floats, Floats, Floats]:
         """One pass: loss [L], slope over all columns [p, L], slope in the intercept [L]."""
-        space = self._task.space
-        etas = [self.strong.eta(b[:, k], float(intercept[k])) for k in range(b.shape[1])]
-        value = np.array([float(self._rows.weight @ self._rows.loss.value(self._rows.y, eta)) for eta in etas])
-        derivative = np.stack([self._rows.weight * self._rows.loss.residual(self._rows.y, eta) for eta in etas], axis=1)
-        (found,) = self._task.exchange.ask_all([Gradient()], derivative=np.ascontiguousarray(derivative))
-        return value, found.gradient - np.outer(space.remainder, found.total), found.total
+        value, _, d = self._rows_at(b, intercept)
+        found = self._task.exchange.gradient(d, sparse=self._task.sparse)
+        return value, found.gradient - np.outer(self._task.space.remainder, found.total), found.total
 
     def dual(self, b: Floats, intercept: Floats, scale: Floats, level: Floats) -> Floats:
         """Dual values of the residuals less ``level``, scaled, [L]."""
-        values, offset = np.empty(scale.size), self._task.offset
-        for k, t in enumerate(scale):
-            resid = self._rows.loss.residual(self._rows.y, self.strong.eta(b[:, k], float(intercept[k])))
-            resid = t * (resid - level[k])
-            rows = self._rows.loss.dual(self._rows.y, resid) - (0.0 if offset is None else resid * offset)
-            values[k] = float(self._rows.weight @ rows)
-        return values
+        y, offset = self._rows.y[:, None], self._task.offset
+        resid = scale * (self._rows.loss.residual(y, self._etas(b, intercept)) - level)
+        rows = self._rows.loss.dual(y, resid) - (0.0 if offset is None else resid * offset[:, None])
+        return np.asarray(self._rows.weight @ rows)
+
+    def _rows_at(self, b: Floats, intercept: Floats) -> tuple[Floats, Floats, Floats]:
+        """Loss [L], linear predictors and slopes of the rows [n, L] each."""
+        y, weight, etas = self._rows.y[:, None], self._rows.weight, self._etas(b, intercept)
+        value = np.asarray(weight @ self._rows.loss.value(y, etas))
+        return value, etas, weight[:, None] * self._rows.loss.residual(y, etas)
+
+    def _etas(self, b: Floats, intercept: Floats) -> Floats:
+        """Linear predictors of several models, [n, L]."""
+        both = np.concatenate([b, intercept[None]])
+        return np.concatenate(abreast(lambda part: self.strong.etas(part[:-1], part[-1]), both, self.strong.entries), axis=1)
 
     def _look_at_strong(self) -> Columns:
         have, space = self._gathered.columns.size, self._task.space

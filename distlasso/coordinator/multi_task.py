@@ -95,7 +95,7 @@ class MultiTask:
                 f"a multi-task fit holds the Gram of its strong columns, which would be {size} here, beyond {_LARGEST_GRAM}: "
                 "end the path earlier, with max_active or a larger lambda_min_ratio"
             )
-        new = task.exchange.ask(Gather(columns), sweep=False)
+        new = task.exchange.ask(Gather(columns), sweep=False).joined()
         X = sp.hstack([strong.X, new], format="csc") if sp.issparse(new) else np.concatenate([strong.X, new], axis=1)
         both = np.concatenate([strong.columns, columns])
         form = RowsForm(self._extend(strong, X, both), self._g0(both), self._yy())
@@ -218,7 +218,7 @@ class MultiTask:
     def _start(self) -> _Strong:
         """Start with the unpenalised columns only."""
         columns, q = self._task.free, len(self._tasks)
-        X = self._task.exchange.ask(Gather(columns), sweep=False)
+        X = self._task.exchange.ask(Gather(columns), sweep=False).joined().joined()
         empty = np.empty(0, dtype=np.int64)
         nothing = _Strong(empty, X[:, :0], RowsForm(np.empty((0, 0)), np.empty((0, q)), self._yy()), np.empty((0, q)))
         form = RowsForm(self._extend(nothing, X, columns), self._g0(columns), self._yy())

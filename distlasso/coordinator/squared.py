@@ -28,7 +28,7 @@ from distlasso.queries import Gather, Gradient, GradientPartial, Models, Square
 from distlasso.solvers.abreast import SPAN, approach
 from distlasso.solvers.block_coordinate import is_small, solve
 from distlasso.solvers.columns import Columns, LossRows
-from distlasso.solvers.lanes import LANES, Trail, side_by_side
+from distlasso.solvers.lanes import LANES, Trail, abreast, side_by_side
 from distlasso.solvers.newton import Newton
 from distlasso.solvers.quadratic import DenseForm, GramForm, Quadratic, SparseForm
 
@@ -168,8 +168,9 @@ class Squared:
         complete = self._form == "gram" and rounding_bound(task, strong.columns, solutions).max() <= 0.1 * task.tol * self.d0
         if complete or (self._form == "residual" and all(at.confined_to(strong.columns) for at in batch)):
             self.certificate = (self.certificate or STATISTICS) if complete else CONFINED
-            for k in range(n_models):
-                gradients[strong.columns, k], rr[k] = strong.form.move(solutions[:, k])
+            looks = abreast(strong.form.look, solutions, strong.form.entries)
+            gradients[strong.columns] = np.concatenate([u for u, _ in looks], axis=1)
+            rr = np.concatenate([square for _, square in looks])
         else:
             self.certificate = SWEPT
             found = self._sweep()
@@ -272,12 +273,11 @@ class Squared:
         support = support[np.argsort(strong.columns[support])]
         own, coef = strong.columns[support], np.ascontiguousarray(batch[support])
         models = Models(own, coef, task.space.y_centre - task.space.remainder[own] @ coef)
-        derivative = None
         if task.by_columns:
             assert isinstance(strong.form, SparseForm | DenseForm)
-            residuals = [strong.form.residual(batch[:, k]) for k in range(batch.shape[1])]
-            derivative = np.ascontiguousarray(task.weight[:, None] * np.array(residuals).T)
-        found = task.exchange.ask(Gradient(), models, derivative)
+            parts = abreast(strong.form.residuals, batch, strong.form.entries)
+            return task.exchange.gradient(task.weight[:, None] * np.concatenate(parts, axis=1), models, sparse=task.sparse)
+        found = task.exchange.ask(Gradient(), models)
         assert isinstance(found, GradientPartial)
         return found
 
@@ -303,7 +303,7 @@ def fetch_gram(exchange: Exchange, space: Space, keep: Ints) -> Floats:
 
 def fetch_free(task: Task) -> Free:
     """Fetch unpenalised columns and their products with all others: one gather, one pass."""
-    gathered = task.exchange.ask(Gather(task.free), sweep=False)
+    gathered = task.exchange.ask(Gather(task.free), sweep=False).joined()
     derivative = np.ascontiguousarray(task.weight[:, None] * task.space.centred(task.free, gathered))
     found = task.exchange.ask(Gradient(), None, derivative)
     return Free(task.free, found.gradient - np.outer(task.space.remainder, found.total))

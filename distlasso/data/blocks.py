@@ -17,6 +17,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
+from distlasso.data import csc
 from distlasso.data.missing import Code, Imputation
 from distlasso.data.statistics import Statistics, hstack, merge, of_target
 from distlasso.kernels import dense, sparse
@@ -343,8 +344,7 @@ class CSCBlock(_SparseBlock):
         return _as_tile(sp.csc_array(sp.csc_array(self._parts, shape=self._shape)[rows]))
 
     def gather(self, columns: Ints) -> sp.csc_array:
-        matrix = sp.csc_array(self._parts, shape=self._shape)
-        return _as_csc(matrix[:, columns])
+        return csc.take(*self._parts, columns, self._shape[0])
 
     def square(self, weight: Floats, shift: Floats, *, single: bool = False) -> Floats:
         rows = sp.csr_array(sp.csc_array(self._parts, shape=self._shape))
@@ -367,16 +367,16 @@ def symmetric(upper: Floats) -> Floats:
     return out
 
 
-def _as_tile(csc: sp.csc_array) -> CSCBlock:
-    return CSCBlock(csc.data, csc.indices, csc.indptr, csc.shape)
+def _as_tile(own: sp.csc_array) -> CSCBlock:
+    return CSCBlock(own.data, own.indices, own.indptr, own.shape)
 
 
 def _as_csc(matrix: object) -> sp.csc_array:
     """CSC with float64 data and int32 row numbers."""
-    csc = sp.csc_array(matrix)
-    csc.sort_indices()
-    data, indices = csc.data.astype(np.float64, copy=False), csc.indices.astype(np.int32, copy=False)
-    return sp.csc_array((data, indices, csc.indptr), shape=csc.shape)
+    own = sp.csc_array(matrix)
+    own.sort_indices()
+    data, indices = own.data.astype(np.float64, copy=False), own.indices.astype(np.int32, copy=False)
+    return sp.csc_array((data, indices, own.indptr), shape=own.shape)
 
 
 def _dense_moments(values: Floats, weight: Floats, y: Floats) -> Statistics:

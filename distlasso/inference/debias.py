@@ -201,7 +201,7 @@ def _look(dataset: Dataset, options: Options, path: Path, k: int, which: Ints, c
         _refuse_constant(which, space.constant)
         eta = predictor(data, path.coef[[k]], float(path.intercept[k]))
         ascending = np.sort(which)
-        gathered = exchange.ask(Gather(ascending), sweep=False)
+        gathered = exchange.ask(Gather(ascending), sweep=False).joined()
         derivative = rows.weight * loss.residual(rows.y, eta)
         found = exchange.ask(Gradient(), None, np.ascontiguousarray(derivative[:, None]))
         slope = (found.gradient - np.outer(space.remainder, found.total))[:, 0]

@@ -179,7 +179,7 @@ class _Covariance:
         if constant.size:
             raise InputError(f"column {constant[0]} is constant in these rows: it has no coefficient to tell")
         if data.by_columns:  # few rows
-            x = space.centred(columns, exchange.ask(Gather(columns), sweep=False))
+            x = space.centred(columns, exchange.ask(Gather(columns), sweep=False).joined())
             return np.asarray(x.T @ (x * data.rows[0].weight[:, None]))
         everything = np.arange(columns.size)
         models = Models(everything, np.zeros((columns.size, 1)), np.zeros(1))

@@ -50,21 +50,19 @@ def gradient_csr(data: Data, indices: Indices, indptr: Ints, d: Floats, out: Flo
                 out[j, m] += data[k] * d[i, m]
 
 
-@kernel
 def gradient_csc(data: Data, indices: Indices, indptr: Ints, d: Floats, out: Floats) -> None:
-    """out_jl += sum_i x_ij d_il."""
-    for j in range(out.shape[0]):
-        for k in range(indptr[j], indptr[j + 1]):
-            i = indices[k]
-            for m in range(d.shape[1]):
-                out[j, m] += data[k] * d[i, m]
-
-
-def gradient_abreast(data: Data, indices: Indices, indptr: Ints, d: Floats, out: Floats) -> None:
-    """The same for many more entries than rows: a few l at a time, whose parts of d lie next to each other."""
-    for first in range(0, d.shape[1], _ABREAST):
-        part = np.ascontiguousarray(d[:, first : first + _ABREAST])
-        _GRADIENTS[part.shape[1] - 1](data, indices, indptr, part, out, first)
+    """out_jl += sum_i x_ij d_il, a few l at a time, whose parts of d lie next to each other."""
+    first, models = 0, d.shape[1]
+    while first < models:
+        left = models - first
+        width = next(width for width in _GRADIENTS if width >= min(left, _WIDEST))
+        if left < width:
+            part = np.zeros((d.shape[0], width))
+            part[:, :left] = d[:, first:]
+        else:
+            part = np.ascontiguousarray(d[:, first : first + width])
+        _GRADIENTS[width](data, indices, indptr, part, out, first)
+        first += width
 
 
 def _gradient_csc(width: int) -> Callable[..., None]:
@@ -72,22 +70,44 @@ def _gradient_csc(width: int) -> Callable[..., None]:
 
     @kernel
     def gradient(data: Data, indices: Indices, indptr: Ints, d: Floats, out: Floats, first: int) -> None:
-        """out_j,first+m += sum_i x_ij d_im."""
-        total = np.empty(width)
+        """out_j,first+m += sum_i x_ij d_im, as far as there are models."""
+        total, models = np.empty(width), min(width, out.shape[1] - first)
         for j in range(out.shape[0]):
             total[:] = 0.0
             for k in range(indptr[j], indptr[j + 1]):
                 x, i = data[k], indices[k]
                 for m in range(width):
                     total[m] += x * d[i, m]
-            for m in range(width):
+            for m in range(models):
                 out[j, first + m] += total[m]
 
     return gradient
 
 
-_ABREAST = 4
-_GRADIENTS = tuple(_gradient_csc(width) for width in range(1, _ABREAST + 1))
+_WIDEST = 8  # models whose slopes fill a line of the cache
+_GRADIENTS = {width: _gradient_csc(width) for width in (1, 4, _WIDEST)}  # few: each is compiled for every dtype
+
+
+@kernel
+def take_columns(
+    data: Data, indices: Indices, indptr: Ints, columns: Ints, starts: Ints, out: Floats, rows: NDArray[np.int32]
+) -> None:
+    """Copy the entries of some columns, each column from its start on; SciPy's own holds the interpreter meanwhile."""
+    for s in range(columns.size):
+        first, to = indptr[columns[s]], starts[s]
+        for k in range(indptr[columns[s] + 1] - first):
+            out[to + k], rows[to + k] = data[first + k], indices[first + k]
+
+
+@kernel
+def put_columns(
+    data: Data, indices: Indices, indptr: Indices, first_row: int, ends: Ints, out: Floats, rows: NDArray[np.int32]
+) -> None:
+    """Copy the entries of all columns to their ends, which move on; rows are counted from ``first_row``."""
+    for j in range(ends.size):
+        for k in range(indptr[j], indptr[j + 1]):
+            out[ends[j]], rows[ends[j]] = data[k], indices[k] + first_row
+            ends[j] += 1
 
 
 @kernel

@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, Protocol, final
+from typing import Protocol, final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from distlasso.data.blocks import Block
 from distlasso.data.chosen import ChosenColumns
 from distlasso.data.dataset import Dataset
+from distlasso.data.pieces import Pieces
 from distlasso.events import Listener, ignore
 from distlasso.queries import Ask, Gather, Own, Request, Rows, Tiles, answer, merge_answers
 from distlasso.runtime.blas import one_blas_thread
@@ -194,8 +195,9 @@ def _gather_lacking(part: Part, asks: Sequence[Ask], kept: StrongColumns) -> Non
         return
     union = np.unique(np.concatenate([missing for _, missing in lacking.values()]))
     ((found,),) = _sweep(part, [Ask(Request((Gather(union),)))])
+    assert isinstance(found, Pieces)
+    gathered = found.joined()
     for place, (columns, missing) in lacking.items():
-        gathered: Any = found
         kept.add(place, part.bundle.index, columns, gathered[:, np.searchsorted(union, missing)])
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
+from distlasso.data import csc
 from distlasso.data.missing import Imputation, in_registers
 from distlasso.kernels import abreast, descent, sparse
 from distlasso.losses import Loss
@@ -48,6 +49,11 @@ class Columns:
         """Whether the columns are stored as CSC."""
         return self._parts is not None
 
+    @property
+    def entries(self) -> int:
+        """Size of the matrix that a look at one model goes through."""
+        return int(self.X.size)
+
     def eta(self, b: Floats, intercept: float) -> Floats:
         """Linear predictor of one model, offset included, [n]."""
         out = np.full(self.rows.y.size, intercept)
@@ -69,8 +75,9 @@ class Columns:
         return out
 
     def etas(self, b: Floats, intercept: Floats) -> Floats:
-        """Linear predictors of several models on sparse columns, offset included, [n, m]."""
-        assert self._parts is not None
+        """Linear predictors of several models, offset included, [n, m]."""
+        if self._parts is None:
+            return np.stack([self.eta(own, float(level)) for own, level in zip(b.T, intercept, strict=True)], axis=1)
         out = np.tile(intercept - self.centre @ b, (self.rows.y.size, 1))
         if self.rows.offset is not None:
             out += self.rows.offset[:, None]
@@ -79,10 +86,11 @@ class Columns:
         return out
 
     def correlate_all(self, d: Floats) -> Floats:
-        """``correlate`` for several models on sparse columns, [S, m]."""
-        assert self._parts is not None
+        """``correlate`` for several models, [S, m]."""
+        if self._parts is None:
+            return np.stack([self.correlate(np.ascontiguousarray(own)) for own in d.T], axis=1)
         out = np.zeros((self.centre.size, d.shape[1]))
-        sparse.gradient_abreast(*self._parts, d, out)
+        sparse.gradient_csc(*self._parts, d, out)
         return out - np.outer(self.centre, np.ones(len(d)) @ d)
 
     def moments(self, w: Floats) -> tuple[Floats, Floats]:
@@ -110,6 +118,8 @@ class Columns:
 
     def restrict(self, work: Ints) -> Columns:
         """Some of the columns, copied."""
-        X = sp.csc_array(self.X[:, work]) if self._parts is not None else np.asfortranarray(self.X[:, work])
+        if self._parts is not None:
+            return Columns(csc.take(*self._parts, work, self.rows.y.size), self.centre[work], None, self.rows)
+        X = np.asfortranarray(self.X[:, work])
         imputation = None if self._imputation is None else self._imputation.take(work)
         return Columns(X, self.centre[work], imputation, self.rows)

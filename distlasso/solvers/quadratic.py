@@ -14,6 +14,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
+from distlasso.data import csc
 from distlasso.data.missing import Imputation, in_registers
 from distlasso.kernels import descent, sparse
 from distlasso.penalties import Bounds4
@@ -38,6 +39,13 @@ class Quadratic(Protocol):
 
     def move(self, b: Floats) -> tuple[Floats, float]:
         """Set the state to b afresh; return u = (1/W) X' W r and rr = (1/W) sum_i w_i r_i^2."""
+
+    def look(self, b: Floats) -> tuple[Floats, Floats]:
+        """u [S, L] and rr [L] of several b [S, L]; the state stays."""
+
+    @property
+    def entries(self) -> int:
+        """Size of the matrix that a look at one b goes through."""
 
     def descend(self, penalty: Bounds4, b: Floats, epochs: int) -> None:
         """Coordinate descent in place, moving b and the state together."""
@@ -95,6 +103,15 @@ class GramForm:
         self._u = self._g0 - b[active] @ self._gram[active]
         self._b = b.copy()
         return self.peek()
+
+    def look(self, b: Floats) -> tuple[Floats, Floats]:
+        active = np.flatnonzero((b != 0).any(axis=1))
+        u = self._g0[:, None] - self._gram[active].T @ b[active]
+        return u, self._yy - np.einsum("sl,sl->l", b, self._g0[:, None] + u)
+
+    @property
+    def entries(self) -> int:
+        return self._gram.size
 
     def descend(self, penalty: Bounds4, b: Floats, epochs: int) -> None:
         descent.descend_gram(self._gram, self._u, *penalty, b, epochs)
@@ -165,13 +182,22 @@ class DenseForm:
     def curvature(self) -> Floats:
         return self._h
 
-    def residual(self, b: Floats) -> Floats:
-        """y - X b, computed afresh."""
-        return self._y - self._eta(b)
+    def residuals(self, b: Floats) -> Floats:
+        """y - X b of several b [S, L], computed afresh, [n, L]."""
+        return np.stack([self._y - self._eta(own) for own in b.T], axis=1)
 
     def move(self, b: Floats) -> tuple[Floats, float]:
-        self._d = self._w * self.residual(b)
+        self._d = self._w * (self._y - self._eta(b))
         return self.peek()
+
+    def look(self, b: Floats) -> tuple[Floats, Floats]:
+        residuals = self.residuals(b)
+        u = np.stack([self._correlate(self._w * own) for own in residuals.T], axis=1)
+        return u, self._w @ (residuals * residuals)
+
+    @property
+    def entries(self) -> int:
+        return self._X.size
 
     def descend(self, penalty: Bounds4, b: Floats, epochs: int) -> None:
         held = (self._X, self._centre, self._code, self._lift, self._h)
@@ -273,13 +299,25 @@ class SparseForm:
         """Whether products of the columns are held."""
         return self._gram is not None
 
-    def residual(self, b: Floats) -> Floats:
-        """y - X b, computed afresh."""
-        return self._y - self._eta(b)
+    def residuals(self, b: Floats) -> Floats:
+        """y - X b of several b [S, L], computed afresh, [n, L]."""
+        active, eta = np.flatnonzero((b != 0).any(axis=1)), np.zeros((self._y.size, b.shape[1]))
+        sparse.eta_csc(*self._parts, active, b[active], eta)
+        return self._y[:, None] - (eta - self.centre @ b)
 
     def move(self, b: Floats) -> tuple[Floats, float]:
-        self._d, self._drift = self._w * self.residual(b), np.zeros(1)
+        self._d, self._drift = self._w * (self._y - self._eta(b)), np.zeros(1)
         return self.peek()
+
+    def look(self, b: Floats) -> tuple[Floats, Floats]:
+        residuals = self.residuals(b)
+        d, u = self._w[:, None] * residuals, np.zeros(b.shape)
+        sparse.gradient_csc(*self._parts, d, u)
+        return u - np.outer(self.centre, d.sum(axis=0)), self._w @ (residuals * residuals)
+
+    @property
+    def entries(self) -> int:
+        return int(self.X.nnz)
 
     def descend(self, penalty: Bounds4, b: Floats, epochs: int) -> None:
         descent.descend_sparse(
@@ -332,7 +370,9 @@ class SparseForm:
             u, _ = self.move(np.zeros_like(self._h))
             yy = float(self._w @ (self._y * self._y))
             return GramForm(np.ascontiguousarray(self._gram[np.ix_(work, work)]), u[work], yy)
-        return SparseForm(sp.csc_array(self.X[:, work]), self.centre[work], self._h[work], self._w, self._y)
+        if work.size == self._h.size:
+            return self.twin()
+        return SparseForm(csc.take(*self._parts, work, self._y.size), self.centre[work], self._h[work], self._w, self._y)
 
     def twin(self) -> SparseForm:
         return SparseForm(self.X, self.centre, self._h, self._w, self._y, self._gram)
