@@ -16,11 +16,18 @@ from distlasso.coordinator.products import Member, Products
 from distlasso.coordinator.space import centre
 from distlasso.data.blocks import CSRBlock
 from distlasso.data.dataset import Dataset
+from distlasso.data.pieces import Pieces, side_by_side
 from distlasso.queries import Ask, Gather, Gradient, Hessian, Request, Value
 
 RNG = np.random.default_rng(11)
 X = RNG.standard_normal((60, 9))
 S = sp.csc_array(np.where(RNG.random((60, 9)) < 0.3, X, 0.0))
+
+
+def in_four(matrix: Any) -> Pieces:
+    """A matrix as bundles of rows and columns would gather it."""
+    upper, lower = (side_by_side([rows[:, :1], rows[:, 1:]]) for rows in (matrix[:25], matrix[25:]))
+    return upper.below(lower)
 
 
 class Columns:
@@ -32,7 +39,7 @@ class Columns:
     def ask(self, query: Any, **_: Any) -> Any:
         assert isinstance(query, Gather) and (np.diff(query.columns) > 0).all()
         self.asked += query.columns.tolist()
-        return self.X[:, query.columns]
+        return in_four(self.X[:, query.columns])
 
 
 @pytest.mark.parametrize("matrix", [X, S])

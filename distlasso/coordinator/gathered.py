@@ -13,6 +13,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from distlasso.coordinator.exchange import Exchange
+from distlasso.data import csc
 from distlasso.data.pieces import Pieces
 from distlasso.queries import Gather
 
@@ -84,10 +85,8 @@ class SparseRoom:
 
     def first(self, count: int) -> sp.csc_array:
         """The first few columns."""
-        stored, own = self._indptr[count], sp.csc_array((self._rows, count))
-        # Set one by one: the constructor copies what is part of much larger arrays.
-        own.data, own.indices, own.indptr = self._data[:stored], self._indices[:stored], self._indptr[: count + 1]
-        return own
+        stored = self._indptr[count]
+        return csc.assembled(self._data[:stored], self._indices[:stored], self._indptr[: count + 1], self._rows)
 
 
 def reserve(room: NDArray[Any], held: int, size: int) -> NDArray[Any]:

@@ -218,7 +218,7 @@ class MultiTask:
     def _start(self) -> _Strong:
         """Start with the unpenalised columns only."""
         columns, q = self._task.free, len(self._tasks)
-        X = self._task.exchange.ask(Gather(columns), sweep=False).joined().joined()
+        X = self._task.exchange.ask(Gather(columns), sweep=False).joined()
         empty = np.empty(0, dtype=np.int64)
         nothing = _Strong(empty, X[:, :0], RowsForm(np.empty((0, 0)), np.empty((0, q)), self._yy()), np.empty((0, q)))
         form = RowsForm(self._extend(nothing, X, columns), self._g0(columns), self._yy())

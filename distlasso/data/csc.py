@@ -1,4 +1,4 @@
-"""Some columns of a CSC matrix, copied without the interpreter's lock: SciPy's own indexing holds it. Next: ``blocks.py``."""
+"""CSC matrices: put together as they are, and some of their columns, copied without the interpreter's lock. Next: ``blocks.py``."""
 
 from __future__ import annotations
 
@@ -8,13 +8,28 @@ from numpy.typing import NDArray
 
 from distlasso.kernels import sparse
 
+Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+Rows = NDArray[np.int32]
+
+_LARGEST = np.iinfo(np.int32).max
+
+
+def assembled(data: Floats, indices: Rows, indptr: Ints, rows: int) -> sp.csc_array:
+    """The matrix of these parts, [rows, columns].
+
+    SciPy's constructor copies what is part of a much larger array, and row numbers beside 64-bit pointers.
+    """
+    own = sp.csc_array((rows, indptr.size - 1))
+    own.data, own.indices = data, indices
+    own.indptr = indptr.astype(np.int32) if data.size <= _LARGEST else indptr
+    return own
 
 
 def take(data: NDArray[np.generic], indices: NDArray[np.generic], indptr: Ints, columns: Ints, rows: int) -> sp.csc_array:
-    """Columns in the order given, with float64 data and int32 row numbers, [rows, columns]."""
+    """Columns in the order given, with float64 data and int32 row numbers, [rows, columns]; SciPy's own holds the lock."""
     starts = np.zeros(columns.size + 1, dtype=np.int64)
     np.cumsum(indptr[columns + 1] - indptr[columns], out=starts[1:])
     out, own = np.empty(starts[-1]), np.empty(starts[-1], dtype=np.int32)
     sparse.take_columns(data, indices, indptr, columns, starts, out, own)
-    return sp.csc_array((out, own, starts), shape=(rows, columns.size))
+    return assembled(out, own, starts, rows)

@@ -14,6 +14,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
+from distlasso.data import csc
 from distlasso.kernels import sparse
 
 Ints = NDArray[np.int64]
@@ -73,7 +74,7 @@ class Pieces:
         indptr = np.concatenate([[0], np.cumsum(counts)])
         data, indices = np.empty(indptr[-1]), np.empty(indptr[-1], dtype=np.int32)
         self.put_entries(data, indices, indptr[:-1])
-        return sp.csc_array((data, indices, indptr), shape=self.shape)
+        return csc.assembled(data, indices, indptr, self.shape[0])
 
     def put(self, values: NDArray[Any], columns: Ints) -> None:
         """Write dense columns into those of an array in Fortran order."""

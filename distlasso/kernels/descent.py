@@ -43,13 +43,13 @@ def descend_gram(
 
 @kernel
 def descend_dense(
-    X: NDArray[np.generic], centre: Floats, code: Any, lift: Floats, h: Floats, l1: Floats, l2: Floats, low: Floats,
+    X: NDArray[np.generic], at: Ints, centre: Floats, code: Any, lift: Floats, h: Floats, l1: Floats, l2: Floats, low: Floats,
     high: Floats, w: Floats, b: Floats, d: Floats, epochs: int,
 ) -> None:  # fmt: skip
-    """Dense columns X[:, j], stored as they are: d falls by w (x_j - centre_j) times the change of b_j."""
+    """Dense columns x_j = X[:, at_j], stored as they are: d falls by w (x_j - centre_j) times the change of b_j."""
     for _ in range(epochs):
         for j in range(b.size):
-            x, c, m = X[:, j], centre[j], lift[j]
+            x, c, m = X[:, at[j]], centre[j], lift[j]
             u = 0.0
             for i in range(d.size):
                 u += centred(x[i], c, code, m) * d[i]
@@ -86,11 +86,11 @@ def descend_sparse(
 
 @kernel
 def correlate_dense(
-    X: NDArray[np.generic], centre: Floats, code: Any, lift: Floats, d: Floats, out: Floats
+    X: NDArray[np.generic], at: Ints, centre: Floats, code: Any, lift: Floats, d: Floats, out: Floats
 ) -> None:
     """out_j = sum_i (x_ij - centre_j) d_i."""
     for j in range(out.size):
-        x, c, m = X[:, j], centre[j], lift[j]
+        x, c, m = X[:, at[j]], centre[j], lift[j]
         total = 0.0
         for i in range(d.size):
             total += centred(x[i], c, code, m) * d[i]
@@ -99,11 +99,11 @@ def correlate_dense(
 
 @kernel
 def square_dense(
-    X: NDArray[np.generic], centre: Floats, code: Any, lift: Floats, d: Floats, out: Floats
+    X: NDArray[np.generic], at: Ints, centre: Floats, code: Any, lift: Floats, d: Floats, out: Floats
 ) -> None:
     """out_j = sum_i (x_ij - centre_j)^2 d_i."""
     for j in range(out.size):
-        x, c, m = X[:, j], centre[j], lift[j]
+        x, c, m = X[:, at[j]], centre[j], lift[j]
         total = 0.0
         for i in range(d.size):
             z = centred(x[i], c, code, m)
@@ -133,11 +133,11 @@ def square_sparse(data: Floats, indices: NDArray[np.int32], indptr: Ints, d: Flo
 
 @kernel
 def combine_dense(
-    X: NDArray[np.generic], centre: Floats, code: Any, lift: Floats, b: Floats, out: Floats
+    X: NDArray[np.generic], at: Ints, centre: Floats, code: Any, lift: Floats, b: Floats, out: Floats
 ) -> None:
     """out_i += sum_j (x_ij - centre_j) b_j."""
     for j in range(b.size):
-        x, c, m = X[:, j], centre[j], lift[j]
+        x, c, m = X[:, at[j]], centre[j], lift[j]
         if b[j] != 0.0:
             for i in range(out.size):
                 out[i] += centred(x[i], c, code, m) * b[j]
@@ -154,11 +154,11 @@ def combine_sparse(data: Floats, indices: NDArray[np.int32], indptr: Ints, b: Fl
 
 @kernel
 def scale_dense(
-    X: NDArray[np.generic], centre: Floats, code: Any, lift: Floats, scale: Floats, out: NDArray[np.floating]
+    X: NDArray[np.generic], at: Ints, centre: Floats, code: Any, lift: Floats, scale: Floats, out: NDArray[np.floating]
 ) -> None:
     """out_ij = scale_i (x_ij - centre_j)."""
     for j in range(out.shape[1]):
-        x, c, m = X[:, j], centre[j], lift[j]
+        x, c, m = X[:, at[j]], centre[j], lift[j]
         for i in range(out.shape[0]):
             out[i, j] = scale[i] * centred(x[i], c, code, m)
 

@@ -10,20 +10,15 @@ import ctypes
 from typing import Any
 
 import numpy as np
-from numba.extending import get_cython_function_address
 from numpy.typing import NDArray
 
-_N_ARGUMENTS = 10
+from distlasso.kernels.routines import routine
+
 _UPPER, _PLAIN = b"U", b"N"
-
-
-def _routine(name: str) -> Any:
-    """A routine of BLAS, called without the lock: ``(uplo, trans, n, k, alpha, a, lda, beta, c, ldc)``, all by reference."""
-    signature = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * _N_ARGUMENTS)
-    return signature(get_cython_function_address("scipy.linalg.cython_blas", name))
-
-
-_ROUTINES = {np.dtype(np.float64): (_routine("dsyrk"), ctypes.c_double), np.dtype(np.float32): (_routine("ssyrk"), ctypes.c_float)}
+_ROUTINES = {
+    np.dtype(np.float64): (routine("cython_blas", "dsyrk", 10), ctypes.c_double),
+    np.dtype(np.float32): (routine("cython_blas", "ssyrk", 10), ctypes.c_float),
+}
 
 
 def add_square(X: NDArray[Any], factor: float, out: NDArray[Any]) -> None:
@@ -37,9 +32,9 @@ def add_square(X: NDArray[Any], factor: float, out: NDArray[Any]) -> None:
     """
     n, p = X.shape
     assert X.flags.c_contiguous and out.flags.f_contiguous and out.shape == (p, p) and X.dtype == out.dtype
-    routine, number = _ROUTINES[X.dtype]
+    syrk, number = _ROUTINES[X.dtype]
     size, rows = ctypes.c_int(p), ctypes.c_int(n)
     alpha, beta = number(factor), number(1.0)
     uplo, trans = ctypes.c_char(_UPPER), ctypes.c_char(_PLAIN)
     by = ctypes.byref
-    routine(by(uplo), by(trans), by(size), by(rows), by(alpha), X.ctypes.data, by(size), by(beta), out.ctypes.data, by(size))
+    syrk(by(uplo), by(trans), by(size), by(rows), by(alpha), X.ctypes.data, by(size), by(beta), out.ctypes.data, by(size))

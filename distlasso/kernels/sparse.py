@@ -92,7 +92,7 @@ _GRADIENTS = {width: _gradient_csc(width) for width in (1, 4, _WIDEST)}  # few: 
 def take_columns(
     data: Data, indices: Indices, indptr: Ints, columns: Ints, starts: Ints, out: Floats, rows: NDArray[np.int32]
 ) -> None:
-    """Copy the entries of some columns, each column from its start on; SciPy's own holds the interpreter meanwhile."""
+    """Copy the entries of some columns, each column from its start on."""
     for s in range(columns.size):
         first, to = indptr[columns[s]], starts[s]
         for k in range(indptr[columns[s] + 1] - first):

@@ -38,8 +38,10 @@ class LossRows:
 class Columns:
     """Columns [n, S], dense in Fortran order or CSC, centred in algebra."""
 
-    def __init__(self, X: Any, centre: Floats, imputation: Imputation | None, rows: LossRows) -> None:
+    def __init__(self, X: Any, centre: Floats, imputation: Imputation | None, rows: LossRows, at: Ints | None = None) -> None:
+        """Dense columns are those of X at ``at``, None is all; centre and imputation are theirs."""
         self.X, self.rows = X, rows
+        self._at = np.arange(X.shape[1]) if at is None else at
         self.centre, self._imputation = centre, imputation
         self._holes = in_registers(imputation, X.dtype, centre)
         self._parts = (X.data, X.indices, X.indptr.astype(np.int64)) if sp.issparse(X) else None
@@ -52,7 +54,7 @@ class Columns:
     @property
     def entries(self) -> int:
         """Size of the matrix that a look at one model goes through."""
-        return int(self.X.size)
+        return int(self.X.size) if self.is_sparse else self.rows.y.size * self._at.size
 
     def eta(self, b: Floats, intercept: float) -> Floats:
         """Linear predictor of one model, offset included, [n]."""
@@ -62,7 +64,7 @@ class Columns:
         if self._parts is not None:
             descent.combine_sparse(*self._parts, b, out)
             return out - float(self.centre @ b)
-        descent.combine_dense(self.X, self.centre, *self._holes, b, out)
+        descent.combine_dense(self.X, self._at, self.centre, *self._holes, b, out)
         return out
 
     def correlate(self, d: Floats) -> Floats:
@@ -71,7 +73,7 @@ class Columns:
         if self._parts is not None:
             descent.correlate_sparse(*self._parts, d, out)
             return out - self.centre * float(d.sum())
-        descent.correlate_dense(self.X, self.centre, *self._holes, d, out)
+        descent.correlate_dense(self.X, self._at, self.centre, *self._holes, d, out)
         return out
 
     def etas(self, b: Floats, intercept: Floats) -> Floats:
@@ -113,13 +115,12 @@ class Columns:
             descent.square_sparse(*self._parts, weight, curvature)
             return SparseForm(self.X, centre, np.maximum(curvature - centre * centre, 0.0), weight, y)
         holes = in_registers(self._imputation, self.X.dtype, centre)
-        descent.square_dense(self.X, centre, *holes, weight, curvature)
-        return DenseForm(self.X, centre, curvature, weight, y, self._imputation)
+        descent.square_dense(self.X, self._at, centre, *holes, weight, curvature)
+        return DenseForm(self.X, centre, curvature, weight, y, self._imputation, self._at)
 
     def restrict(self, work: Ints) -> Columns:
-        """Some of the columns, copied."""
+        """Some of the columns; sparse ones are copied."""
         if self._parts is not None:
             return Columns(csc.take(*self._parts, work, self.rows.y.size), self.centre[work], None, self.rows)
-        X = np.asfortranarray(self.X[:, work])
         imputation = None if self._imputation is None else self._imputation.take(work)
-        return Columns(X, self.centre[work], imputation, self.rows)
+        return Columns(self.X, self.centre[work], imputation, self.rows, self._at[work])

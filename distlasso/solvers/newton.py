@@ -13,9 +13,8 @@ from typing import final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import LinAlgError
-from scipy.linalg.lapack import spotrf, spotrs
 
+from distlasso.kernels import cholesky
 from distlasso.solvers.quadratic import Quadratic
 
 Floats = NDArray[np.float64]
@@ -156,10 +155,9 @@ class Newton:
             return
         gram = self._products.settle(names) if told else form.gram(support)
         gram[np.diag_indices_from(gram)] += (l2 + _RIDGE * (form.curvature[support] + l2)).astype(np.float32)
-        factor, failed = spotrf(gram, lower=0, overwrite_a=1, clean=0)
         self._position[:] = -1
-        if failed == 0:
-            self._factor = factor
+        if cholesky.factor(gram):
+            self._factor = gram
             self._position[names] = np.arange(names.size)
 
     def _precondition(self, names: Ints, scale: Floats, rest: Floats) -> Floats:
@@ -172,10 +170,8 @@ class Newton:
         inner = np.zeros(self._factor.shape[0], dtype=np.float32)
         largest = float(np.max(np.abs(rest), initial=0.0)) or 1.0
         inner[position[known]] = rest[known] / largest
-        solved, failed = spotrs(self._factor, inner, lower=0)
-        if failed:
-            raise LinAlgError("triangular solve failed")
-        z[known] = solved[position[known]].astype(np.float64) * largest
+        cholesky.solve(self._factor, inner)
+        z[known] = inner[position[known]].astype(np.float64) * largest
         return z
 
 

@@ -76,7 +76,7 @@ class Quadratic(Protocol):
         """Hessian of some columns in float64, from sums over all rows."""
 
     def restrict(self, work: Ints) -> Quadratic:
-        """The problem on some of the columns, all other coefficients being 0; valid until the next is asked for."""
+        """The problem on some of the columns, all other coefficients being 0."""
 
     def twin(self) -> Quadratic:
         """The same problem with a state of its own, sharing what does not change."""
@@ -161,18 +161,21 @@ class GramForm:
 
 @final
 class DenseForm:
-    """Holds the columns themselves, in their stored dtype; memory n |S|, and |S|^2 while that is less work.
+    """Looks at columns that are held, in their stored dtype, where they lie: some of them are not copied.
 
     Missing values stay the codes they are, so that int8 columns stay int8: the kernels impute them in registers.
     """
 
     def __init__(
         self, X: NDArray[np.generic], centre: Floats, curvature: Floats, weight: Floats, y: Floats,
-        imputation: Imputation | None,
+        imputation: Imputation | None, at: Ints | None = None,
     ) -> None:  # fmt: skip
-        """``weight`` sums to one; ``y`` is free of offset and, where there is an intercept, of its mean."""
+        """``weight`` sums to one; ``y`` is free of offset and, where there is an intercept, of its mean.
+
+        The columns are those of X at ``at``, None is all; what else is told is of these columns.
+        """
         self._X, self._centre, self._h, self._w, self._y = X, centre, curvature, weight, y
-        self._work = np.empty((0, y.size), dtype=X.dtype)
+        self._at = np.arange(X.shape[1]) if at is None else at
         self._imputation = imputation
         self._code, self._lift = in_registers(imputation, X.dtype, centre)
         self._d = weight * y
@@ -197,10 +200,10 @@ class DenseForm:
 
     @property
     def entries(self) -> int:
-        return self._X.size
+        return self._y.size * self._at.size
 
     def descend(self, penalty: Bounds4, b: Floats, epochs: int) -> None:
-        held = (self._X, self._centre, self._code, self._lift, self._h)
+        held = (self._X, self._at, self._centre, self._code, self._lift, self._h)
         descent.descend_dense(*held, *penalty, self._w, b, self._d, epochs)
 
     def shift(self, change: Floats) -> None:
@@ -238,7 +241,8 @@ class DenseForm:
         for start in range(0, self._y.size, _ROWS):
             rows = slice(start, start + _ROWS)
             scaled = np.empty((root[rows].size, columns.size), order="F")
-            held = (self._X[rows, columns], self._centre[columns], self._code, self._lift[columns])
+            part = np.asfortranarray(self._X[rows, self._at[columns]])
+            held = (part, np.arange(columns.size), self._centre[columns], self._code, self._lift[columns])
             descent.scale_dense(*held, root[rows], scaled)
             total += scaled.T @ scaled
         return total
@@ -246,31 +250,27 @@ class DenseForm:
     def restrict(self, work: Ints) -> DenseForm:
         if work.size == self._h.size:
             return self.twin()
-        if self._work.shape[0] < work.size:  # fresh memory costs more than a copy
-            self._work = np.empty((max(work.size, self._work.shape[0] * 3 // 2), self._y.size), dtype=self._X.dtype)
-        X = self._work[: work.size]
-        np.take(self._X.T, work, axis=0, out=X, mode="clip")
         imputation = None if self._imputation is None else self._imputation.take(work)
-        return DenseForm(X.T, self._centre[work], self._h[work], self._w, self._y, imputation)
+        return DenseForm(self._X, self._centre[work], self._h[work], self._w, self._y, imputation, self._at[work])
 
     def twin(self) -> DenseForm:
-        return DenseForm(self._X, self._centre, self._h, self._w, self._y, self._imputation)
+        return DenseForm(self._X, self._centre, self._h, self._w, self._y, self._imputation, self._at)
 
     def _scaled(self, columns: Ints, out: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
         """Columns, centred and times the root of the weights, in float32."""
         scaled = np.empty((self._y.size, columns.size), dtype=np.float32, order="F") if out is None else out
         centre, lift = self._centre[columns], self._lift[columns]
-        descent.scale_dense(self._X[:, columns], centre, self._code, lift, np.sqrt(self._w), scaled)
+        descent.scale_dense(self._X, self._at[columns], centre, self._code, lift, np.sqrt(self._w), scaled)
         return scaled
 
     def _eta(self, b: Floats) -> Floats:
         eta = np.zeros_like(self._y)
-        descent.combine_dense(self._X, self._centre, self._code, self._lift, np.ascontiguousarray(b), eta)
+        descent.combine_dense(self._X, self._at, self._centre, self._code, self._lift, np.ascontiguousarray(b), eta)
         return eta
 
     def _correlate(self, d: Floats) -> Floats:
         out = np.empty(self._h.size)
-        descent.correlate_dense(self._X, self._centre, self._code, self._lift, d, out)
+        descent.correlate_dense(self._X, self._at, self._centre, self._code, self._lift, d, out)
         return out
 
 
