@@ -154,6 +154,19 @@ class ElasticNet:
 
 
 @final
+@dataclass(frozen=True, slots=True)
+class Folded:
+    """Slope of a folded concave penalty over that of the lasso: 1 up to ``inner`` lam, then falls to 0 at ``outer`` lam."""
+
+    inner: float
+    outer: float
+
+    def slope(self, size: Floats) -> Floats:
+        """At sizes of coefficients as they are penalised, over lam."""
+        return np.clip((self.outer - size) / (self.outer - self.inner), 0.0, 1.0)
+
+
+@final
 @dataclass(frozen=True, slots=True, eq=False)
 class AtLambda:
     """An elastic net at one strength: one convex problem of a fit, itself the key of what is known of its solution."""

@@ -19,6 +19,7 @@ import scipy.sparse as sp
 from distlasso.data.dataset import Dataset
 from distlasso.kernels import KERNELS
 from distlasso.path.fit import fit_path
+from distlasso.schedules.concave import MCP
 
 _TALL, _WIDE = (300, 20), (40, 200)
 
@@ -72,6 +73,7 @@ def _cases() -> Iterator[tuple[Any, Any, dict[str, Any]]]:
         for X in _encodings(codes):
             for loss in ("squared", "logistic"):
                 yield X, (y > np.median(y)).astype(np.float64) if loss == "logistic" else y, {"loss": loss}
+        yield codes.astype(np.float64), y, {"schedule": MCP()}
         for missing, X in ((0, codes.astype(np.int8)), (np.nan, np.where(codes == 0, np.nan, codes))):
             for ordered in (np.ascontiguousarray(X), np.asfortranarray(X)):
                 yield Dataset.from_arrays(ordered, y, missing_value=missing), None, {}

@@ -42,6 +42,55 @@ def descend_gram(
 
 
 @kernel
+def descend_concave(
+    gram: NDArray[np.float32], u: NDArray[np.float32], l1: Floats, l2: Floats, low: Floats, high: Floats, inner: Floats, outer: Floats, b: Floats,
+    epochs: int, enough: float,
+) -> float:  # fmt: skip
+    """Gram form where l1 falls to 0 as |b_j| goes from inner to outer; returns sum_j h_j change_j^2 of the last epoch."""
+    moved = np.inf
+    for _ in range(epochs):
+        if moved <= enough:
+            break
+        moved = 0.0
+        for j in range(b.size):
+            h, charge = gram[j, j], l1[j]
+            size = abs(b[j])
+            if size > inner[j]:
+                charge *= max(outer[j] - size, 0.0) / (outer[j] - inner[j])
+            new = prox(u[j] + h * b[j], h, charge, l2[j], low[j], high[j])
+            change = new - b[j]
+            if change != 0.0:
+                b[j] = new
+                moved += h * change * change
+                row, narrow = gram[j], np.float32(change)
+                for k in range(b.size):
+                    u[k] -= narrow * row[k]
+    return moved
+
+
+@kernel
+def restrict_gram(gram: Floats, columns: Ints) -> NDArray[np.float32]:
+    """Rows and columns of some columns, in float32."""
+    out = np.empty((columns.size, columns.size), dtype=np.float32)
+    for i in range(columns.size):
+        row = gram[columns[i]]
+        for k in range(columns.size):
+            out[i, k] = row[columns[k]]
+    return out
+
+
+@kernel
+def slope_gram(gram: Floats, g: Floats, support: Ints, b: Floats) -> Floats:
+    """g - gram b, for b that is 0 outside its support."""
+    u = g.copy()
+    for j in support:
+        row, own = gram[j], b[j]
+        for k in range(u.size):
+            u[k] -= own * row[k]
+    return u
+
+
+@kernel
 def descend_dense(
     X: NDArray[np.generic], at: Ints, centre: Floats, code: Any, lift: Floats, h: Floats, l1: Floats, l2: Floats, low: Floats,
     high: Floats, w: Floats, b: Floats, d: Floats, epochs: int,

@@ -2,7 +2,7 @@
 
 All lambdas of a batch are fitted again together, so that one verification serves them; the Gram or the strong columns of
 the path serve every stage. Each fit is certified. Read next: ``schedules.py`` (what a schedule is),
-``../coordinator/refit.py`` (how a stage is fitted).
+``../coordinator/refit.py`` (how a stage is fitted), ``../coordinator/concave.py`` (where many stages are skipped).
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from distlasso.coordinator import drive
+from distlasso.coordinator.concave import Settling
 from distlasso.coordinator.problem import CONFINED, Problem, Task
 from distlasso.coordinator.refit import Solution, refit
 from distlasso.errors import InputError
@@ -64,6 +65,7 @@ class Stages:
         self._task, self._problem, self._schedule = task, problem, schedule
         self._weight, self._listener = weight, listener
         self._history = History()
+        self._settling = Settling(task, problem)
         sd = np.where(task.space.constant, 1.0, task.space.sd)
         self._unit = np.sqrt(2.0 * problem.d0) / sd
         self.penalty = task.penalty  # of the path
@@ -139,6 +141,7 @@ class Stages:
             if late:
                 _cut(solutions, chosen.stop, late)
                 break
+        self._settling.forget()
         return counts[: len(solutions.gap)]
 
     def _take(self, solutions: drive.Solutions, ready: Mapping[int, Solution]) -> None:
@@ -174,7 +177,7 @@ class Stages:
                 elif step is not None:
                     pairs.append((track, step))
             # Columns that provisional fits left out are verified once, when every lambda has settled without them.
-            pairs = pairs or self._closing(tracks)
+            pairs = self._settled(pairs) or self._closing(tracks)
             if not pairs:
                 return tracks
             self._advance(pairs)
@@ -183,6 +186,22 @@ class Stages:
         self.unsettled += len(moving)
         self._advance(self._closing(tracks))
         return tracks
+
+    def _settled(self, pairs: list[tuple[_Track, Step]]) -> list[tuple[_Track, Step]]:
+        """The steps; those under the slope of a concave penalty begin where it stands still, under its slope there."""
+        folded = [(track, step, step.folded) for track, step in pairs if step.folded is not None]
+        if not folded:
+            return pairs
+        wanted = [(AtLambda(self._task.penalty, track.stage.lam), fold) for track, _, fold in folded]
+        found = self._settling.follow(wanted, [track.last for track, *_ in folded])
+        if found is None:
+            return pairs
+        others = [(track, step) for track, step in pairs if step.folded is None]
+        for (track, step, fold), solution in zip(folded, found, strict=True):
+            track.last, level = solution, track.stage.level
+            size = np.divide(np.abs(self._scaled(solution)), level, out=np.zeros_like(level), where=level > 0)
+            others.append((track, replace(step, weights=fold.slope(size), provisional=False)))
+        return others
 
     def _closing(self, tracks: list[_Track]) -> list[tuple[_Track, Step]]:
         """The last fits once more over all columns, where they left any out."""

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from distlasso.penalties import Folded
 from distlasso.schedules.schedule import Stage, Step, require
 
 Floats = NDArray[np.float64]
@@ -23,6 +23,8 @@ class MCP:
 
     The penalty ``lam |b| - b^2 / (2 gamma)``, constant beyond ``gamma lam``, shrinks large coefficients not at all. Each
     fit is a lasso with the slope of the penalty at the last solution as weights, until they stand still: a local minimum.
+    Under squared loss, where the columns have room in one Gram, slopes are renewed with every coordinate on the way, and only
+    where they stand still is there a fit: the same condition, in a few fits instead of up to a hundred.
 
     Parameters
     ----------
@@ -49,7 +51,7 @@ class MCP:
 
     def next(self, last: Stage) -> Step | None:
         """Slope ``1 - |b| / (gamma lam)``."""
-        return _linearised(last, lambda size: np.maximum(1.0 - size / self.gamma, 0.0))
+        return _linearised(last, Folded(0.0, self.gamma))
 
 
 @final
@@ -76,10 +78,10 @@ class SCAD:
 
     def next(self, last: Stage) -> Step | None:
         """Slope ``(a - |b| / lam) / (a - 1)``, between 0 and 1."""
-        return _linearised(last, lambda size: np.clip((self.a - size) / (self.a - 1.0), 0.0, 1.0))
+        return _linearised(last, Folded(1.0, self.a))
 
 
-def _linearised(last: Stage, slope: Callable[[Floats], Floats]) -> Step | None:
+def _linearised(last: Stage, folded: Folded) -> Step | None:
     """Weights from the slope of a penalty at coefficients over ``lam``, until they stand still or hardly matter.
 
     A fit lowers the concave objective by about half of the change of the weights times that of the coefficients. Where
@@ -88,17 +90,17 @@ def _linearised(last: Stage, slope: Callable[[Floats], Floats]) -> Step | None:
     """
 
     def implied(stage: Stage) -> Floats:
-        return slope(np.divide(np.abs(stage.b), stage.level, out=np.zeros_like(stage.b), where=stage.level > 0))
+        return folded.slope(np.divide(np.abs(stage.b), stage.level, out=np.zeros_like(stage.b), where=stage.level > 0))
 
     weights, before = implied(last), last.before
     if last.settled(weights):
         return None
     if before is None:
-        return last.then(weights, provisional=True)
+        return last.then(weights, provisional=True, folded=folded)
     moved = np.abs(np.abs(last.b) - np.abs(before.b))
     if 0.5 * float(moved @ (last.level * np.abs(weights - last.weights))) <= last.tol * last.null_value:
         return None
-    return last.then(_ahead(last, weights, implied(before)), provisional=True)
+    return last.then(_ahead(last, weights, implied(before)), provisional=True, folded=folded)
 
 
 def _ahead(last: Stage, weights: Floats, earlier: Floats) -> Floats:

@@ -30,6 +30,7 @@ from numpy.typing import NDArray
 
 from distlasso.coordinator.frozen import Frozen
 from distlasso.errors import InputError
+from distlasso.penalties import Folded
 
 Floats = NDArray[np.float64]
 
@@ -44,6 +45,7 @@ class Step:
     l1_ratio: float | None = None
     share: float | None = None  # no fit: this share of the first solution, the rest of the last
     provisional: bool = False  # only the last of several fits matters
+    folded: Folded | None = None  # whose slope the weights are
 
 
 @final
@@ -93,7 +95,7 @@ class Stage:
 
     def then(
         self, weights: Floats | float = 1.0, *, lam: float | None = None, l1_ratio: float | None = None,
-        provisional: bool = False,
+        provisional: bool = False, folded: Folded | None = None,
     ) -> Step:  # fmt: skip
         """Fit again under these weights, by default at the path's lambda and ``l1_ratio``.
 
@@ -108,8 +110,11 @@ class Stage:
         provisional : bool
             For schedules that go on until they settle, where only the last fit matters: columns that were never looked at
             stay out, so that the fit costs no pass, until the schedule has nothing to add. Then all columns are verified.
+        folded : Folded, optional
+            The concave penalty whose slope at this solution the weights are. Where the loss allows it, the slope is then
+            followed to where it stands still at once, and the fit is that of the weights there.
         """
-        return Step(weights, lam, l1_ratio, provisional=provisional)
+        return Step(weights, lam, l1_ratio, provisional=provisional, folded=folded)
 
     def mixed(self, share: float) -> Step:
         """End with ``share`` of the first solution and the rest of the last one."""
