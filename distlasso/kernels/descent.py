@@ -43,8 +43,8 @@ def descend_gram(
 
 @kernel
 def descend_concave(
-    gram: NDArray[np.float32], u: NDArray[np.float32], l1: Floats, l2: Floats, low: Floats, high: Floats, inner: Floats, outer: Floats, b: Floats,
-    epochs: int, enough: float,
+    gram: NDArray[np.float32], u: NDArray[np.float32], l1: Floats, l2: Floats, low: Floats, high: Floats, inner: Floats,
+    outer: Floats, b: Floats, epochs: int, enough: float,
 ) -> float:  # fmt: skip
     """Gram form where l1 falls to 0 as |b_j| goes from inner to outer; returns sum_j h_j change_j^2 of the last epoch."""
     moved = np.inf
