@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from distlasso.kernels import cholesky
-from distlasso.solvers.quadratic import Quadratic
+from distlasso.solvers.quadratic import DenseForm, Quadratic
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -28,15 +28,17 @@ _MANY_TOLD = 20  # the same where an iteration runs on products
 SMALL = 256  # below this a factor costs less than one iteration saved
 _FLAT = 1e-12  # curvature along a direction, relative to that of its columns, that is rounding only
 _MAX_ITERATIONS = 60  # where no factor can be had
+_CROWDED = 0.75  # share of the columns held: with fewer in use, the others are let go
 
 
 @final
 class _Products:
-    """Products of the columns of a support, by name; those that leave keep their place until ``settle``, as zeros."""
+    """Columns of a support and their products, by name; those that leave keep their place until many have left."""
 
     def __init__(self, size: int) -> None:
         self._position = np.full(size, -1, dtype=np.int64)
         self._names = np.empty(0, dtype=np.int64)
+        self._columns: Singles = np.empty((0, 0), dtype=np.float32)  # one a row
         self._room: Singles = np.empty((0, 0), dtype=np.float32, order="F")
 
     def clear(self) -> None:
@@ -49,28 +51,23 @@ class _Products:
         new = self._position[names] < 0
         if not new.any():
             return
-        at = self._position[names[~new]]
-        self._position[self._names] = -1
-        self._position[self._names[at]] = at  # products of a column that left miss those that come now
-        first, size = self._names.size, self._names.size + int(new.sum())
-        self._reserve(size)
-        cross = np.zeros((size, size - first), dtype=np.float32)
-        found = form.products(support, support[new])
-        cross[at], cross[first:] = found[~new], found[new]
+        if names.size < _CROWDED * self._names.size:
+            self._keep(names[~new])
+        assert isinstance(form, DenseForm)
+        columns = form.scaled(support[new])
+        first, size = self._names.size, self._names.size + columns.shape[1]
+        self._reserve(size, len(columns))
+        self._columns[first:size] = columns.T
+        cross = self._columns[:size] @ columns
         self._room[:size, first:size], self._room[first:size, :size] = cross, cross.T
         self._names = np.concatenate([self._names, names[new]])
         self._position[names[new]] = np.arange(first, size)
 
-    def settle(self, names: Ints) -> Singles:
-        """Keep the products of some held columns only; a copy of them, Fortran-ordered."""
+    def gram(self, names: Ints) -> Singles:
+        """A copy of the products of some held columns, Fortran-ordered."""
         at = self._position[names]
         # By rows, then within them: much faster than both at once.
-        kept = np.take(np.take(self._room.T[:, : self._names.size], at, axis=0), at, axis=1).T
-        self._position[self._names] = -1
-        self._names = names.copy()
-        self._position[names] = np.arange(names.size)
-        self._room[: names.size, : names.size] = kept
-        return kept
+        return np.take(np.take(self._room.T[:, : self._names.size], at, axis=0), at, axis=1).T
 
     def multiply(self, names: Ints, v: Floats) -> Floats:
         """Products of some held columns times v."""
@@ -80,12 +77,21 @@ class _Products:
         image = self._room[: full.size, : full.size] @ full
         return np.asarray(image[at].astype(np.float64) * largest)
 
-    def _reserve(self, size: int) -> None:
+    def _keep(self, names: Ints) -> None:
+        """Let go of all other columns."""
+        kept, columns = self.gram(names), self._columns[self._position[names]]
+        self._room[: names.size, : names.size], self._columns[: names.size] = kept, columns
+        self.clear()
+        self._names = names.copy()
+        self._position[names] = np.arange(names.size)
+
+    def _reserve(self, size: int, rows: int) -> None:
         if size > self._room.shape[0]:
-            room = np.empty((size + size // 2, size + size // 2), dtype=np.float32, order="F")
-            held = self._names.size
-            room[:held, :held] = self._room[:held, :held]
-            self._room = room
+            held, larger = self._names.size, size + size // 2
+            room, columns = np.empty((larger, larger), np.float32, order="F"), np.empty((larger, rows), np.float32)
+            if held:
+                room[:held, :held], columns[:held] = self._room[:held, :held], self._columns[:held]
+            self._room, self._columns = room, columns
 
 
 @final
@@ -119,7 +125,7 @@ class Newton:
         enough : float64 [s]
             Stop once no gradient is larger.
         """
-        told = form.tells_products and support.size <= MAX_FACTOR
+        told = support.size <= MAX_FACTOR and tells_products(form)
         if told:
             self._products.hold(form, support, names)
         if self._stale or support.size <= SMALL:
@@ -153,7 +159,7 @@ class Newton:
         self._factor = None
         if support.size > MAX_FACTOR:
             return
-        gram = self._products.settle(names) if told else form.gram(support)
+        gram = self._products.gram(names) if told else form.gram(support)
         gram[np.diag_indices_from(gram)] += (l2 + _RIDGE * (form.curvature[support] + l2)).astype(np.float32)
         self._position[:] = -1
         if cholesky.factor(gram):
@@ -173,6 +179,11 @@ class Newton:
         cholesky.solve(self._factor, inner)
         z[known] = inner[position[known]].astype(np.float64) * largest
         return z
+
+
+def tells_products(form: Quadratic) -> bool:
+    """Whether products of columns, once taken, cost less than multiplying by the columns in every iteration."""
+    return isinstance(form, DenseForm) and form.has_few_rows
 
 
 def _reach(b: Floats, direction: Floats) -> float:

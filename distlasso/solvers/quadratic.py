@@ -27,7 +27,6 @@ SPARSE_ADVANTAGE = 8
 # Every batch of lambdas works products out anew, in time that grows with the rows; up to here they are worth it.
 _FEW_ROWS = 4096
 _ROWS = 8192  # rows of the columns that are widened at once
-_PIECE = 128  # columns that are scaled at once: they stay in cache until they are multiplied
 
 
 class Quadratic(Protocol):
@@ -61,13 +60,6 @@ class Quadratic(Protocol):
 
     def apply(self, columns: Ints, v: Floats) -> Floats:
         """Hessian of some columns times v."""
-
-    @property
-    def tells_products(self) -> bool:
-        """Whether ``products`` once cost less than ``apply`` in every iteration."""
-
-    def products(self, left: Ints, right: Ints) -> NDArray[np.float32]:
-        """Hessian between two sets of columns in float32, [left, right]."""
 
     def gram(self, columns: Ints) -> NDArray[np.float32]:
         """Upper triangle (at least) of the Hessian of some columns in float32, Fortran-ordered, to be overwritten."""
@@ -134,13 +126,6 @@ class GramForm:
         full = np.zeros_like(self._g0)
         full[columns] = v
         return np.asarray((self._gram @ full)[columns])
-
-    @property
-    def tells_products(self) -> bool:
-        return False
-
-    def products(self, left: Ints, right: Ints) -> NDArray[np.float32]:
-        return np.asarray(self._gram[np.ix_(left, right)], dtype=np.float32)
 
     def gram(self, columns: Ints) -> NDArray[np.float32]:
         return np.asfortranarray(self._gram[np.ix_(columns, columns)], dtype=np.float32)
@@ -221,19 +206,19 @@ class DenseForm:
         return self._correlate(self._w * self._eta(full))[columns]
 
     @property
-    def tells_products(self) -> bool:
+    def has_few_rows(self) -> bool:
+        """Whether products of columns in use are worth their time."""
         return self._y.size <= _FEW_ROWS
 
-    def products(self, left: Ints, right: Ints) -> NDArray[np.float32]:
-        own, out = self._scaled(right), np.empty((left.size, right.size), dtype=np.float32)
-        scratch = np.empty((self._y.size, min(_PIECE, left.size)), dtype=np.float32, order="F")
-        for start in range(0, left.size, _PIECE):
-            part = left[start : start + _PIECE]
-            out[start : start + part.size] = self._scaled(part, scratch[:, : part.size]).T @ own
-        return out
+    def scaled(self, columns: Ints) -> NDArray[np.float32]:
+        """Columns, centred and times the root of the weights, in float32 and Fortran order: their products are the Hessian."""
+        scaled = np.empty((self._y.size, columns.size), dtype=np.float32, order="F")
+        centre, lift = self._centre[columns], self._lift[columns]
+        descent.scale_dense(self._X, self._at[columns], centre, self._code, lift, np.sqrt(self._w), scaled)
+        return scaled
 
     def gram(self, columns: Ints) -> NDArray[np.float32]:
-        scaled = self._scaled(columns)
+        scaled = self.scaled(columns)
         return np.asfortranarray(scaled.T @ scaled)
 
     def hessian(self, columns: Ints) -> Floats:
@@ -255,13 +240,6 @@ class DenseForm:
 
     def twin(self) -> DenseForm:
         return DenseForm(self._X, self._centre, self._h, self._w, self._y, self._imputation, self._at)
-
-    def _scaled(self, columns: Ints, out: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
-        """Columns, centred and times the root of the weights, in float32."""
-        scaled = np.empty((self._y.size, columns.size), dtype=np.float32, order="F") if out is None else out
-        centre, lift = self._centre[columns], self._lift[columns]
-        descent.scale_dense(self._X, self._at[columns], centre, self._code, lift, np.sqrt(self._w), scaled)
-        return scaled
 
     def _eta(self, b: Floats) -> Floats:
         eta = np.zeros_like(self._y)
@@ -340,14 +318,6 @@ class SparseForm:
         out, rows = np.empty(columns.size), np.empty_like(self._y)
         descent.apply_sparse(*self._parts, self.centre, self._w, columns, v, rows, out)
         return out
-
-    @property
-    def tells_products(self) -> bool:
-        return False
-
-    def products(self, left: Ints, right: Ints) -> NDArray[np.float32]:
-        product = (self.X[:, left].T @ self.X[:, right].multiply(self._w[:, None])).toarray()
-        return np.asarray(product - np.outer(self.centre[left], self.centre[right]), dtype=np.float32)
 
     def gram(self, columns: Ints) -> NDArray[np.float32]:
         if self._gram is not None:
