@@ -22,6 +22,7 @@ Mask = NDArray[np.bool_]
 
 MAX_BATCH = 32  # right-hand sides of one pass: beyond this, a pass costs more than it saves
 _MARGIN = 0.96  # a column is expected once its predicted strength comes this close to lambda
+_UNTOLD = 0.5  # the same far ahead of a gradient without a trend: W4 takes the passes of 0.25 with a third of the columns
 _BUDGET = 256  # columns that may always be admitted at once; more than that, only as many as are strong already
 _LAVISH_MARGIN, _LAVISH_GROWTH = 0.8, 4  # the same margin, and multiple of the strong set, where columns cost little
 _STALLS = 2  # sharper inner solves tried before a lambda is reported as not converged
@@ -158,7 +159,7 @@ def _expected(strength: Floats, lams: Floats, target: float, margin: float) -> M
     last = strength[:, -1]
     if lams.size == 1 or lams[-1] >= lams[0]:
         return np.asarray(last >= min(2.0 * target - lams[-1], margin * target) if target > 0.5 * lams[-1]
-                          else last >= 0.25 * target)  # fmt: skip
+                          else last >= _UNTOLD * target)  # fmt: skip
     back = int(np.searchsorted(-lams, -1.3 * lams[-1]))
     back = min(back, lams.size - 2)
     slope = (last - strength[:, back]) / (lams[back] - lams[-1])

@@ -24,6 +24,8 @@ from distlasso.runtime.traffic import carried
 
 Ints = NDArray[np.int64]
 
+_ROWS = 1024
+
 
 @final
 class TileCache:
@@ -132,17 +134,16 @@ class StrongColumns:
             return None
         return np.sort(columns[self._kept(place, bundle, columns) :])
 
-    def add(self, place: int, bundle: int, columns: Ints, gathered: Any) -> None:
-        """Hold columns in the order given; ``gathered`` are those that were lacking."""
+    def add(self, place: int, bundle: int, columns: Ints, gathered: Any, names: Ints) -> None:
+        """Hold columns in the order given; ``gathered`` has those that were lacking, and ``names`` them, ascending."""
         kept = self._kept(place, bundle, columns)
-        order = np.argsort(columns[kept:])
         old = self._held[place, bundle][1] if kept else None
-        self._held[place, bundle] = (columns, _beside(old, gathered[:, np.argsort(order)]))
+        self._held[place, bundle] = (columns, _beside(old, gathered, np.searchsorted(names, columns[kept:])))
 
     def block(self, place: int, bundle: int, columns: Ints) -> Block:
         """Columns of a bundle that are held: all of them, or the first few, laid out as if there were no more."""
         held, matrix = self._held[place, bundle]
-        return as_block(matrix if held.size == columns.size else _beside(None, matrix[:, : columns.size]))
+        return as_block(matrix if held.size == columns.size else _beside(None, matrix, np.arange(columns.size)))
 
     def recall(self, fit: int, bundle: int, columns: Ints) -> Recall:
         """Look up what a fit has worked out of columns of a bundle under a key; one thing is kept for each bundle and fit."""
@@ -165,8 +166,15 @@ class StrongColumns:
         return int(held[0].size)
 
 
-def _beside(old: Any, new: Any) -> Any:
-    """Columns side by side; dense ones row by row in memory, as products over rows want them."""
+def _beside(old: Any, new: Any, at: Ints) -> Any:
+    """Columns, and others at these places behind them; dense ones row by row in memory, as products over rows want them."""
     if sp.issparse(new):
-        return sp.csc_array(new if old is None else sp.hstack([old, new], format="csc"))
-    return np.ascontiguousarray(new if old is None else np.concatenate([old, new], axis=1))
+        return sp.csc_array(new[:, at] if old is None else sp.hstack([old, new[:, at]], format="csc"))
+    held = 0 if old is None else old.shape[1]
+    both = np.empty((new.shape[0], held + at.size), dtype=new.dtype)
+    for start in range(0, len(both), _ROWS):  # what is turned round stays in the cache meanwhile
+        rows = slice(start, start + _ROWS)
+        if old is not None:
+            both[rows, :held] = old[rows]
+        both[rows, held:] = new[rows][:, at]
+    return both

@@ -197,8 +197,8 @@ def _gather_lacking(part: Part, asks: Sequence[Ask], kept: StrongColumns) -> Non
     ((found,),) = _sweep(part, [Ask(Request((Gather(union),)))])
     assert isinstance(found, Pieces)
     gathered = found.joined()
-    for place, (columns, missing) in lacking.items():
-        kept.add(place, part.bundle.index, columns, gathered[:, np.searchsorted(union, missing)])
+    for place, (columns, _) in lacking.items():
+        kept.add(place, part.bundle.index, columns, gathered, union)
 
 
 def merge_all(asks: Sequence[Ask], axis: int) -> Callable[[list[list[object]], list[list[object]]], list[list[object]]]:

@@ -64,7 +64,7 @@ def test_caches_give_way_before_dask_would_pause_the_worker(monkeypatch: pytest.
     mine, other = state.fit("mine").strong, state.fit("other").strong
     for strong in (mine, other):
         with strong.at_work(0):
-            strong.add(0, 0, np.arange(4), np.zeros((100, 4)))
+            strong.add(0, 0, np.arange(4), np.zeros((100, 4)), np.arange(4))
     sizes = iter([60_000, 71_000, 65_000, 71_000, 71_000])
     monkeypatch.setattr(worker_module, "resident_bytes", lambda: next(sizes))
     state.relieve("mine")
@@ -79,7 +79,7 @@ def test_strong_columns_of_bundles_at_work_stay() -> None:
     strong = StrongColumns()
     for bundle in range(4):
         with strong.at_work(bundle):
-            strong.add(0, bundle, np.arange(2), np.zeros((50, 2)))
+            strong.add(0, bundle, np.arange(2), np.zeros((50, 2)), np.arange(2))
     with strong.at_work(1):
         strong.shrink(1700)
         assert [bundle for bundle in range(4) if strong.lacking(0, bundle, np.arange(2)) is None] == [1, 3]
@@ -96,3 +96,16 @@ def test_caches_of_fits_that_are_gone_do_not_pile_up() -> None:
     assert len(state.fits) < 10 and "fit 19" in state.fits
 
 
+
+
+def test_columns_are_kept_in_the_order_of_their_admission_row_by_row() -> None:
+    rng, strong, columns = np.random.default_rng(0), StrongColumns(), np.array([7, 2, 9, 4, 0])
+    X = np.asfortranarray(rng.standard_normal((2500, 10)))
+    for size in (2, 5):
+        lacking = strong.lacking(0, 3, columns[:size])
+        assert lacking is not None
+        others = np.union1d(lacking, [5])  # what was gathered for somebody else too
+        strong.add(0, 3, columns[:size], X[:, others], others)
+    held = strong._held[0, 3][1]
+    assert held.flags.c_contiguous
+    np.testing.assert_array_equal(held, X[:, columns])
