@@ -79,12 +79,13 @@ class Columns:
     def etas(self, b: Floats, intercept: Floats) -> Floats:
         """Linear predictors of several models, offset included, [n, m]."""
         if self._parts is None:
-            return np.stack([self.eta(own, float(level)) for own, level in zip(b.T, intercept, strict=True)], axis=1)
+            # Kernels are compiled for arrays that are contiguous, and choose badly between those that nearly fit.
+            return np.stack([self.eta(own.copy(), float(level)) for own, level in zip(b.T, intercept, strict=True)], axis=1)
         out = np.tile(intercept - self.centre @ b, (self.rows.y.size, 1))
         if self.rows.offset is not None:
             out += self.rows.offset[:, None]
         active = np.flatnonzero((b != 0).any(axis=1))
-        sparse.eta_csc(*self._parts, active, b[active], out)
+        sparse.eta_csc(*self._parts, active, np.ascontiguousarray(b[active]), out)
         return out
 
     def correlate_all(self, d: Floats) -> Floats:

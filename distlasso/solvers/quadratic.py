@@ -280,7 +280,7 @@ class SparseForm:
     def residuals(self, b: Floats) -> Floats:
         """y - X b of several b [S, L], computed afresh, [n, L]."""
         active, eta = np.flatnonzero((b != 0).any(axis=1)), np.zeros((self._y.size, b.shape[1]))
-        sparse.eta_csc(*self._parts, active, b[active], eta)
+        sparse.eta_csc(*self._parts, active, np.ascontiguousarray(b[active]), eta)
         return self._y[:, None] - (eta - self.centre @ b)
 
     def move(self, b: Floats) -> tuple[Floats, float]:
