@@ -22,7 +22,7 @@ from distlasso.coordinator.gathered import Gathered
 from distlasso.coordinator.problem import CONFINED, STATISTICS, SWEPT, Certified, Sums, Task
 from distlasso.coordinator.products import Member, Products
 from distlasso.coordinator.space import Space
-from distlasso.data.blocks import symmetric
+from distlasso.data.blocks import SINGLE_ERROR, symmetric
 from distlasso.penalties import AtLambda, spelled
 from distlasso.queries import Gather, Gradient, GradientPartial, Models, Square
 from distlasso.solvers.abreast import SPAN, approach
@@ -36,6 +36,7 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 _EPS = float(np.finfo(np.float64).eps)
+_ROUNDED = 2.0**-20  # more than a level loses when it is told in float32
 
 
 @dataclass(slots=True)
@@ -266,6 +267,22 @@ class Squared:
         u[free.columns[slope > 0.0]] = 0.0
         return u, rr, b, float(slope @ (1.0 + 2.0 * np.abs(b)))
 
+    def _sure(self, residuals: Floats, support: Ints) -> NDArray[np.float32]:
+        """Slopes up to which, told in single precision, a column is sure to have no part in a gap, [p, L].
+
+        Only slopes above the penalty count there, and those of the support. The error is that of ``Block.gradient``, whose sum
+        Cauchy and Schwarz bound by the root mean squares of column and residual; centring moves slopes by the remainder.
+        """
+        space, weight = self._task.space, self._task.weight
+        square, mean = weight @ (residuals * residuals), np.abs(weight @ residuals)
+        error = SINGLE_ERROR * np.sqrt(space.curvature + space.remainder**2)
+        levels = np.empty((error.size, len(self._asked)), dtype=np.float32)
+        for k, at in enumerate(self._asked):
+            level = at.penalty.at(at.lam).l1 - error * np.sqrt(square[k]) - np.abs(space.remainder) * mean[k]
+            levels[:, k] = level * (1.0 - _ROUNDED)
+        levels[support] = -1.0
+        return levels
+
     def _sweep(self) -> GradientPartial:
         """One pass over everything at the solutions of the batch."""
         task, strong, batch = self._task, self._held(), self._batch
@@ -275,8 +292,10 @@ class Squared:
         models = Models(own, coef, task.space.y_centre - task.space.remainder[own] @ coef)
         if task.by_columns:
             assert isinstance(strong.form, SparseForm | DenseForm)
-            parts = abreast(strong.form.residuals, batch, strong.form.entries)
-            return task.exchange.gradient(task.weight[:, None] * np.concatenate(parts, axis=1), models, sparse=task.sparse)
+            residuals = np.concatenate(abreast(strong.form.residuals, batch, strong.form.entries), axis=1)
+            narrow = isinstance(strong.form, DenseForm) and strong.form.is_narrow
+            beneath = self._sure(residuals, own) if narrow and self._free is None else None
+            return task.exchange.gradient(task.weight[:, None] * residuals, models, sparse=task.sparse, beneath=beneath)
         found = task.exchange.ask(Gradient(), models)
         assert isinstance(found, GradientPartial)
         return found
