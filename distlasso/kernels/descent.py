@@ -80,6 +80,18 @@ def restrict_gram(gram: Floats, columns: Ints) -> NDArray[np.float32]:
 
 
 @kernel
+def apply_gram(gram: Floats, columns: Ints, v: Floats) -> Floats:
+    """Rows and columns of some columns times v, where they lie."""
+    out = np.empty(columns.size)
+    for i in range(columns.size):
+        row, total = gram[columns[i]], 0.0
+        for k in range(columns.size):
+            total += row[columns[k]] * v[k]
+        out[i] = total
+    return out
+
+
+@kernel
 def slope_gram(gram: Floats, g: Floats, support: Ints, b: Floats) -> Floats:
     """g - gram b, for b that is 0 outside its support."""
     u = g.copy()

@@ -27,6 +27,7 @@ SPARSE_ADVANTAGE = 8
 # Every batch of lambdas works products out anew, in time that grows with the rows; up to here they are worth it.
 _FEW_ROWS = 4096
 _ROWS = 8192  # rows of the columns that are widened at once
+_SPARE = 0.6  # of the columns: fewer are multiplied where they lie, which is slower an entry than all of them
 
 
 class Quadratic(Protocol):
@@ -83,7 +84,7 @@ class GramForm:
     """
 
     def __init__(self, gram: Floats, g0: Floats, yy: float) -> None:
-        self._gram, self._g0, self._yy = gram, g0, yy
+        self._gram, self._g0, self._yy = np.ascontiguousarray(gram), g0, yy
         self._u, self._b = g0.copy(), np.zeros_like(g0)
 
     @property
@@ -91,9 +92,8 @@ class GramForm:
         return np.ascontiguousarray(np.diag(self._gram))
 
     def move(self, b: Floats) -> tuple[Floats, float]:
-        active = np.flatnonzero(b)
-        self._u = self._g0 - b[active] @ self._gram[active]
         self._b = b.copy()
+        self._u = descent.slope_gram(self._gram, self._g0, np.flatnonzero(b), self._b)
         return self.peek()
 
     def look(self, b: Floats) -> tuple[Floats, Floats]:
@@ -110,8 +110,7 @@ class GramForm:
         self._b = b.copy()
 
     def shift(self, change: Floats) -> None:
-        moved = np.flatnonzero(change)
-        self._u -= change[moved] @ self._gram[moved]
+        self._u = descent.slope_gram(self._gram, self._u, np.flatnonzero(change), change)
         self._b += change
 
     def peek(self) -> tuple[Floats, float]:
@@ -123,6 +122,8 @@ class GramForm:
     def apply(self, columns: Ints, v: Floats) -> Floats:
         if columns.size == self._g0.size:
             return np.asarray(self._gram @ v)
+        if columns.size < _SPARE * self._g0.size:
+            return np.asarray(descent.apply_gram(self._gram, columns, v))
         full = np.zeros_like(self._g0)
         full[columns] = v
         return np.asarray((self._gram @ full)[columns])
@@ -134,7 +135,7 @@ class GramForm:
         return np.ascontiguousarray(self._gram[np.ix_(columns, columns)])
 
     def restrict(self, work: Ints) -> GramForm:
-        if work.size == self._g0.size and self._gram.flags.c_contiguous:
+        if work.size == self._g0.size:
             return self.twin()
         # By rows, then within them: two thirds of the time of both at once.
         own = np.take(np.take(self._gram, work, axis=0), work, axis=1)
