@@ -30,6 +30,7 @@ Singles = NDArray[np.float32]
 _PIECE_ROWS, _PIECE_COLUMNS = 128, 1024  # 1 MiB of float64 scratch: half of a core's L2 cache
 _COLUMN_PIECE_ROWS, _COLUMN_PIECE = 512, 128  # of tiles that are stored by columns: long runs of one column
 _SYRK_ROWS = 2048
+_WORTH_ALL = 8  # columns of such rows for each that is asked about: the same lines of memory are read, and none is copied
 SINGLE_ERROR = (_COLUMN_PIECE_ROWS + 8) * 2.0**-24  # of so many products added in any order, and of rounding what is multiplied
 
 
@@ -114,6 +115,10 @@ class DenseBlock:
         return out
 
     def eta(self, columns: Ints, coef: Floats, shift: Floats) -> Floats:
+        if self._is_plain() and not shift.any() and _WORTH_ALL * columns.size >= self.shape[1]:
+            full = np.zeros((self.shape[1], coef.shape[1]))
+            full[columns] = coef
+            return np.asarray(self._X.astype(np.float64, copy=False) @ full)
         out = np.zeros((self.shape[0], coef.shape[1]))
         lift = self._lift(columns, shift)
         height = max(_PIECE_ROWS, min(_SYRK_ROWS, _PIECE_ROWS * _PIECE_COLUMNS // max(columns.size, 1)))
@@ -203,10 +208,13 @@ class DenseBlock:
                     return rows.start + int(bad[0, 0]), int(bad[0, 1])
         return None
 
+    def _is_plain(self, dtype: type[np.floating[Any]] = np.float64) -> bool:
+        """Whether rows lie one after the other, in this dtype and without missing values."""
+        return self._X.dtype == dtype and self._X.flags.c_contiguous and self._code is None
+
     def _as_is(self, dtype: type[np.floating[Any]], weight: Floats, shift: Floats) -> bool:
         """Whether products of the stored values, times one number, are those that are wanted."""
-        plain = self._X.dtype == dtype and self._X.flags.c_contiguous and self._code is None
-        return plain and not shift.any() and bool((weight == weight[:1]).all()) and weight.size > 0
+        return self._is_plain(dtype) and not shift.any() and bool((weight == weight[:1]).all()) and weight.size > 0
 
     def _lift(self, columns: Ints | slice, shift: Floats) -> Floats:
         """What a missing value of some columns counts for; unread where none is missing."""

@@ -28,8 +28,14 @@ def assembled(data: Floats, indices: Rows, indptr: Ints, rows: int) -> sp.csc_ar
 
 def take(data: NDArray[np.generic], indices: NDArray[np.generic], indptr: Ints, columns: Ints, rows: int) -> sp.csc_array:
     """Columns in the order given, with float64 data and int32 row numbers, [rows, columns]; SciPy's own holds the lock."""
-    starts = np.zeros(columns.size + 1, dtype=np.int64)
-    np.cumsum(indptr[columns + 1] - indptr[columns], out=starts[1:])
-    out, own = np.empty(starts[-1]), np.empty(starts[-1], dtype=np.int32)
-    sparse.take_columns(data, indices, indptr, columns, starts, out, own)
-    return assembled(out, own, starts, rows)
+    first = starts(indptr, columns)
+    out, own = np.empty(first[-1]), np.empty(first[-1], dtype=np.int32)
+    sparse.take_columns(data, indices, indptr, columns, first, out, own)
+    return assembled(out, own, first, rows)
+
+
+def starts(indptr: Ints, columns: Ints) -> Ints:
+    """Pointers of a matrix that has these columns."""
+    own = np.zeros(columns.size + 1, dtype=np.int64)
+    np.cumsum(indptr[columns + 1] - indptr[columns], out=own[1:])
+    return own

@@ -27,13 +27,13 @@ def _moments(models: int) -> Callable[..., None]:
     """As ``_descent``."""
 
     @kernel
-    def moments(data: Floats, indices: Indices, indptr: Ints, w: Floats, first: Floats, second: Floats) -> None:
-        """first_jm = sum_i w_im x_ij, second_jm = sum_i w_im x_ij^2."""
+    def moments(data: Floats, indices: Indices, indptr: Ints, at: Ints, w: Floats, first: Floats, second: Floats) -> None:
+        """first_jm = sum_i w_im x_ij, second_jm = sum_i w_im x_ij^2 of columns ``at``."""
         mean, square = np.empty(models), np.empty(models)
         for j in range(first.shape[0]):
             mean[:] = 0.0
             square[:] = 0.0
-            for k in range(indptr[j], indptr[j + 1]):
+            for k in range(indptr[at[j]], indptr[at[j] + 1]):
                 x, i = data[k], indices[k]
                 for m in range(models):
                     mean[m] += x * w[i, m]
@@ -49,15 +49,15 @@ def _descent(models: int) -> Callable[..., None]:
 
     @kernel
     def descend(
-        data: Floats, indices: Indices, indptr: Ints, centre: Floats, total: Floats, h: Floats, l1: Floats, l2: Floats,
-        low: Floats, high: Floats, b: Floats, rows: Floats, drift: Floats, fall: Floats,
+        data: Floats, indices: Indices, indptr: Ints, at: Ints, centre: Floats, total: Floats, h: Floats, l1: Floats,
+        l2: Floats, low: Floats, high: Floats, b: Floats, rows: Floats, drift: Floats, fall: Floats,
     ) -> None:  # fmt: skip
-        """One epoch; total_m is the sum of the weights, and fall_m becomes sum_j h_jm (change of b_jm)^2."""
+        """One epoch over columns ``at``; total_m is the sum of the weights, and fall_m becomes sum_j h_jm (change of b_jm)^2."""
         shared = rows.shape[1] == models
         change = np.empty(models)
         fall[:] = 0.0
         for j in range(b.shape[0]):
-            start, stop = indptr[j], indptr[j + 1]
+            start, stop = indptr[at[j]], indptr[at[j] + 1]
             for m in range(models):
                 change[m] = total[m] * centre[j, m] * drift[m]
             for k in range(start, stop):
@@ -84,6 +84,24 @@ def _descent(models: int) -> Callable[..., None]:
                         rows[i, m] -= x * change[m] * rows[i, models + m]
 
     return descend
+
+
+@kernel
+def scale_columns(
+    data: Floats, indices: Indices, indptr: Ints, at: Ints, root: Floats, starts: Ints, out: Floats, rows: Indices, first: Floats,
+    second: Floats,
+) -> None:  # fmt: skip
+    """Copy columns ``at``, rows times their root, each from its start on; first_j and second_j as of weights root^2."""
+    for j in range(at.size):
+        begin, to = indptr[at[j]], starts[j]
+        mean = square = 0.0
+        for k in range(indptr[at[j] + 1] - begin):
+            i = indices[begin + k]
+            x = data[begin + k] * root[i]
+            out[to + k], rows[to + k] = x, i
+            mean += x * root[i]
+            square += x * x
+        first[j, 0], second[j, 0] = mean, square
 
 
 WIDEST = 4  # models whose slopes and weights fill a line of the cache

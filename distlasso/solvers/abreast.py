@@ -96,10 +96,9 @@ class _Group:
 
     def _solve(self, work: Ints, share: Floats) -> bool:
         """Newton steps until an epoch moves a share of what the first one did; returns whether descent was brisk."""
-        part, own = self._held.restrict(work), self._all.take(work)
-        goal, exact = np.zeros(share.size), part.rows.loss.quadratic
+        own, goal, exact = self._all.take(work), np.zeros(share.size), self._held.rows.loss.quadratic
         for number in range(1 if exact else _MAX_STEPS):
-            tangent = Tangent(part, self._touch, own, self.b[work])
+            tangent = Tangent(self._held, work, self._touch, own, self.b[work])
             fall = tangent.descend()
             goal = goal if number else share * share * fall
             enough = goal if exact else np.maximum(goal, _STEP * _STEP * fall)

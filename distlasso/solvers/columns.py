@@ -35,6 +35,24 @@ class LossRows:
 
 
 @final
+@dataclass(frozen=True, slots=True)
+class Working:
+    """Sparse columns as descent on several models visits them, with their sums under the weights of each."""
+
+    data: Floats
+    indices: NDArray[np.int32]
+    indptr: Ints
+    at: Ints  # [S]: which columns of these parts
+    first: Floats  # [S, m], or [S, 1] where all models have the same: sum_i w_im x_ij
+    second: Floats  # the same: sum_i w_im x_ij^2
+
+    @property
+    def parts(self) -> tuple[Floats, NDArray[np.int32], Ints]:
+        """The stored entries."""
+        return self.data, self.indices, self.indptr
+
+
+@final
 class Columns:
     """Columns [n, S], dense in Fortran order or CSC, centred in algebra."""
 
@@ -96,18 +114,21 @@ class Columns:
         sparse.gradient_csc(*self._parts, d, out)
         return out - np.outer(self.centre, np.ones(len(d)) @ d)
 
-    def moments(self, w: Floats) -> tuple[Floats, Floats]:
-        """Sums of w_im x_ij and w_im x_ij^2 over the rows, sparse columns, [S, m] each."""
+    def weighted(self, work: Ints, w: Floats) -> Working:
+        """Some sparse columns under weights [n, m] of each model; nothing is copied."""
         assert self._parts is not None
-        first, second = np.empty((2, self.centre.size, w.shape[1]))
-        abreast.MOMENTS[w.shape[1] - 1](*self._parts, w, first, second)
-        return first, second
+        first, second = np.empty((2, work.size, w.shape[1]))
+        abreast.MOMENTS[w.shape[1] - 1](*self._parts, work, w, first, second)
+        return Working(*self._parts, work, first, second)
 
-    def parts(self, root: Floats | None = None) -> tuple[Any, Any, Ints]:
-        """Sparse columns as data, indices and indptr, rows times ``root``."""
+    def scaled(self, work: Ints, root: Floats) -> Working:
+        """Some sparse columns under weights that all models share, given by their root [n], which is put into a copy."""
         assert self._parts is not None
-        data, indices, indptr = self._parts
-        return data if root is None else data * root[indices], indices, indptr
+        starts = csc.starts(self._parts[2], work)
+        data, indices = np.empty(starts[-1]), np.empty(starts[-1], dtype=np.int32)
+        first, second = np.empty((2, work.size, 1))
+        abreast.scale_columns(*self._parts, work, root, starts, data, indices, first, second)
+        return Working(data, indices, starts, np.arange(work.size), first, second)
 
     def least_squares(self, weight: Floats, y: Floats, shift: Floats) -> Quadratic:
         """Quadratic of the columns centred at ``centre + shift``, under weights that sum to one."""

@@ -19,6 +19,7 @@ from distlasso.penalties import Bounds4
 from distlasso.solvers.columns import Columns, LossRows
 
 Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
 
 _FLOOR = 1e-5  # of the mean curvature: rows that are saturated still bound the step
 _PAST = 5  # epochs between two jumps
@@ -51,19 +52,19 @@ class Touch:
 class Tangent:
     """Quadratic models that touch the loss, on some columns; ``b`` [S, m] is where descent has led."""
 
-    def __init__(self, part: Columns, touch: Touch, penalty: Bounds4, b: Floats) -> None:
-        """``penalty`` has a column for each model."""
-        first, second = part.moments(touch.h)
-        centre = first / touch.total if part.rows.intercept else np.zeros_like(first)
-        h = np.maximum(second - touch.total * centre * centre, 0.0)
+    def __init__(self, held: Columns, work: Ints, touch: Touch, penalty: Bounds4, b: Floats) -> None:
+        """``work`` are the columns; ``penalty`` has a column for each model."""
+        # Weights that all models share are put into the data, by their root.
+        self._shared = held.rows.loss.quadratic
+        self._scale = np.sqrt(touch.h) if self._shared else touch.h
+        part = held.scaled(work, self._scale[:, 0]) if self._shared else held.weighted(work, touch.h)
+        centre = part.first / touch.total if held.rows.intercept else np.zeros_like(part.first)
+        h = np.maximum(part.second - touch.total * centre * centre, 0.0)
         self.b, self._penalty, self._ahead, self._part = b.copy(), penalty, touch.ahead, part
+        self._held_centre = held.centre[work][:, None]
         self._centre, self._h = (np.ascontiguousarray(np.broadcast_to(own, b.shape)) for own in (centre, h))
         self._total, self._drift = np.broadcast_to(touch.total, b.shape[1]).copy(), np.zeros(b.shape[1])
         self._past: list[tuple[Floats, Floats, Floats]] = []  # b, rows and drift after an epoch
-        # Weights that all models share are put into the data, by their root.
-        self._shared = part.rows.loss.quadratic
-        self._scale = np.sqrt(touch.h) if self._shared else touch.h
-        self._parts = part.parts(self._scale[:, 0] if self._shared else None)
         self._start = self._unscaled(touch.slope) if self._shared else touch.slope
         self._rows = self._start.copy() if self._shared else np.concatenate([touch.slope, touch.h], axis=1)
 
@@ -73,14 +74,15 @@ class Tangent:
             self._jump()
         fall = np.empty(self._total.size)
         abreast.DESCENTS[fall.size - 1](
-            *self._parts, self._centre, self._total, self._h, *self._penalty, self.b, self._rows, self._drift, fall
-        )
+            *self._part.parts, self._part.at, self._centre, self._total, self._h, *self._penalty, self.b, self._rows, self._drift,
+            fall,
+        )  # fmt: skip
         self._past.append((self.b.copy(), self._rows[:, : fall.size].copy(), self._drift.copy()))
         return fall
 
     def moved(self, start: Floats) -> tuple[Floats, Floats]:
         """How far intercepts [m] and linear predictors [n, m] have come since ``b`` was ``start``."""
-        shift = self._centre - self._part.centre[:, None]
+        shift = self._centre - self._held_centre
         level = self._ahead - column_sums(shift * (self.b - start))
         return level, self._ahead + self._unscaled(self._start - self._slopes())
 
@@ -111,7 +113,7 @@ class Tangent:
     def _image(self, step: Floats) -> Floats:
         """What a step takes from the slopes of the rows."""
         moving, out = np.flatnonzero((step != 0).any(axis=1)), np.zeros_like(self._start)
-        sparse.eta_csc(*self._parts, moving, step[moving], out)
+        sparse.eta_csc(*self._part.parts, self._part.at[moving], step[moving], out)
         level = column_sums(self._centre * step)
         return np.asarray(out - self._scale * level if self._shared else self._scale * (out - level))
 
