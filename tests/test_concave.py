@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import distlasso as dl
+from distlasso.coordinator import concave
 from distlasso.penalties import Bounds4, Folded
 from distlasso.solvers.concave import Concave, settle
 
@@ -78,6 +79,21 @@ def test_where_it_settles_the_lasso_under_the_slopes_there_has_the_same_solution
     if low < 0:
         assert (u[b == 0] >= -charge[b == 0] - 1e-5).all()
     assert (u[(b == low) & (b != 0)] <= 1e-5 - charge[(b == low) & (b != 0)]).all()
+
+
+def test_where_strong_columns_have_no_room_passes_are_for_verification_still(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(concave, "takes_union", lambda columns, _: columns < 60)
+    wide = RNG.standard_normal((60, 400))
+    y = wide[:, :5] @ [2.0, -1.5, 1.0, 0.7, 0.5] + RNG.standard_normal(60)
+    plain = dl.fit_path(wide, y, n_lambdas=15, lambda_min_ratio=0.05)
+    path = dl.fit_path(wide, y, n_lambdas=15, lambda_min_ratio=0.05, schedule=dl.MCP(), tol=1e-9)
+    assert path.converged.all() and path.passes <= plain.passes + 6
+    Z, b = (wide - wide.mean(axis=0)) / wide.std(axis=0), path.coef.toarray() * wide.std(axis=0)
+    u = (y - y.mean() - b @ Z.T) @ Z / 60
+    for lam, own, slope in zip(path.lambdas, b, u, strict=True):
+        charge = lam * np.clip(1.0 - np.abs(own) / (3.0 * lam), 0.0, 1.0)
+        np.testing.assert_allclose(slope[own != 0], (charge * np.sign(own))[own != 0], atol=2e-3 * lam)
+        assert (np.abs(slope[own == 0]) <= lam * (1 + 1e-3)).all()
 
 
 def test_a_column_that_is_there_twice_does_no_harm() -> None:

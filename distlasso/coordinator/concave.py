@@ -37,6 +37,7 @@ class Settling:
         """Give the Gram back."""
         self._columns: Ints = np.empty(0, dtype=np.int64)
         self._sums: Sums | None = None
+        self.narrow = False  # whether strong columns were left out, as there are too many of them
 
     def follow(self, batch: Sequence[tuple[AtLambda, Folded]], starts: Sequence[Solution]) -> list[Solution] | None:
         """Where some problems settle, without gaps; None where loss or size do not allow it.
@@ -73,5 +74,6 @@ class Settling:
             for columns in (np.union1d(self._problem.columns, support), support):
                 if takes_union(columns.size, _FITS * lambdas):
                     self._columns, self._sums = columns, self._problem.sums(columns)
+                    self.narrow = columns is support
                     break
         return self._sums

@@ -200,7 +200,7 @@ class Stages:
         for (track, step, fold), solution in zip(folded, found, strict=True):
             track.last, level = solution, track.stage.level
             size = np.divide(np.abs(self._scaled(solution)), level, out=np.zeros_like(level), where=level > 0)
-            others.append((track, replace(step, weights=fold.slope(size), provisional=False)))
+            others.append((track, replace(step, weights=fold.slope(size), provisional=self._settling.narrow)))
         return others
 
     def _closing(self, tracks: list[_Track]) -> list[tuple[_Track, Step]]:
