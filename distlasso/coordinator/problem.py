@@ -24,6 +24,7 @@ Ints = NDArray[np.int64]
 # What gaps were computed from.
 SWEPT = "fresh float64 pass over all rows and columns"
 STATISTICS = "complete float64 statistics, rounding bound below tol/10"
+SPANNED = "fresh float64 passes over all rows and columns, and bounds between neighbouring lambdas"
 CONFINED = "float64 sums over all rows of the columns that may be nonzero"
 
 

@@ -16,12 +16,13 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from distlasso.certificate import Free, duality_gap, project
-from distlasso.coordinator.active_set import MAX_BATCH
+from distlasso.coordinator.active_set import EXPECTED, LAVISH, MAX_BATCH
 from distlasso.coordinator.exchange import Exchange
 from distlasso.coordinator.gathered import Gathered
-from distlasso.coordinator.problem import CONFINED, STATISTICS, SWEPT, Certified, Sums, Task
+from distlasso.coordinator.problem import CONFINED, SPANNED, STATISTICS, SWEPT, Certified, Sums, Task
 from distlasso.coordinator.products import Member, Products
 from distlasso.coordinator.space import Space
+from distlasso.coordinator.spanned import Spanned, at_worst
 from distlasso.data.blocks import SINGLE_ERROR, symmetric
 from distlasso.penalties import AtLambda, spelled
 from distlasso.queries import Gather, Gradient, GradientPartial, Models, Square
@@ -63,6 +64,7 @@ class Squared:
         self._products: Products | None = None  # of a fit alone
         self._asked: list[AtLambda] = []  # of the last batch, and its solutions
         self._batch = np.empty((0, 0))
+        self._spanned: Spanned | None = None
         self.certificate = ""
         self.lavish = task.sparse and form == "residual"
         self.most = MAX_BATCH
@@ -164,26 +166,46 @@ class Squared:
         """Gaps of the batch: from complete statistics where their rounding bound allows, else from a fresh pass."""
         task, strong, solutions = self._task, self._held(), self._batch
         space, n_models = task.space, len(batch)
-        gradients = np.zeros((space.sd.size, n_models))
-        rr, mean = np.empty(n_models), np.zeros(n_models)
-        complete = self._form == "gram" and rounding_bound(task, strong.columns, solutions).max() <= 0.1 * task.tol * self.d0
+        gradients, mean = np.zeros((space.sd.size, n_models)), np.zeros(n_models)
+        rounding = float(rounding_bound(task, strong.columns, solutions).max())
+        exact = rounding <= 0.1 * task.tol * self.d0
+        complete = self._form == "gram" and exact
         if complete or (self._form == "residual" and all(at.confined_to(strong.columns) for at in batch)):
             self.certificate = (self.certificate or STATISTICS) if complete else CONFINED
-            looks = abreast(strong.form.look, solutions, strong.form.entries)
-            gradients[strong.columns] = np.concatenate([u for u, _ in looks], axis=1)
-            rr = np.concatenate([square for _, square in looks])
+            gradients[strong.columns], rr = _look(strong.form, solutions)
+        elif exact and self._free is None and all(at.penalty is batch[0].penalty for at in batch):
+            self.certificate = SPANNED
+            gradients, rr = self._span(batch, rounding)
         else:
-            self.certificate = SWEPT
-            found = self._sweep()
-            mean = found.total if space.intercept else mean
-            swept = found.gradient - np.outer(space.remainder, mean)
-            gradients[task.keep] = swept[task.keep]
-            rr = found.square - mean**2
+            self.certificate = SWEPT if self._spanned is None else SPANNED
+            gradients, rr, mean = self._sweep(np.arange(n_models), exact=False)
         gaps, strength = np.empty(n_models), np.empty_like(gradients)
         for k, at in enumerate(batch):
             gaps[k], strength[:, k], rr[k] = self._certify_one(at, solutions[:, k], gradients[:, k], rr[k])
         value = 0.5 * np.maximum(rr, 0.0)
         return Certified(strong.columns, solutions, space.y_centre + mean, gaps, value, strength)
+
+    def _span(self, batch: Sequence[AtLambda], rounding: float) -> tuple[Floats, Floats]:
+        """Gradients [p, L] and rr [L]: of some models by a pass, of those between as bad as they may be."""
+        task, space, columns, form = self._task, self._task.space, self._held().columns, self._held().form
+        if self._spanned is None:
+            self._spanned = Spanned(space, self.null_gradient())
+        form = form.by_products(space.g0[columns], space.yy) if isinstance(form, SparseForm) else form
+        slopes, rr = _look(form, self._batch)
+        spread, outside = np.sqrt(space.curvature), np.setdiff1d(task.keep, columns)
+        lams = np.array([at.lam for at in batch])
+        reach = float(np.min(batch[0].penalty.at(1.0).l1[outside] / spread[outside], initial=np.inf))
+        allowed = reach * np.maximum(lams - (LAVISH if self.lavish else EXPECTED) * lams[-1], 0.0)
+
+        def sweep(which: Ints) -> Floats:
+            return self._sweep(which, exact=True)[0]
+
+        gradients, radius = self._spanned.gradients(columns, self._batch, slopes, rounding, allowed, sweep)
+        for k, at in enumerate(batch):
+            if radius[k] > 0.0:
+                gradients[:, k] = at_worst(gradients[:, k], radius[k] * spread, at.penalty.at(at.lam))
+        gradients[columns] = slopes
+        return gradients, rr
 
     def value(self, b: Floats, intercept: float) -> float:
         """Half the mean squared residual at the best intercept."""
@@ -283,22 +305,34 @@ class Squared:
         levels[support] = -1.0
         return levels
 
-    def _sweep(self) -> GradientPartial:
-        """One pass over everything at the solutions of the batch."""
-        task, strong, batch = self._task, self._held(), self._batch
+    def _sweep(self, which: Ints, *, exact: bool) -> tuple[Floats, Floats, Floats]:
+        """One pass over everything at some solutions of the batch: gradients [p, m], rr and mean residual [m].
+
+        Where it looks at all and need not be ``exact``, slopes that are sure to have no part in a gap may be in single precision.
+        """
+        task, space, strong, batch = self._task, self._task.space, self._held(), self._batch[:, which]
         support = np.flatnonzero((batch != 0).any(axis=1))
         support = support[np.argsort(strong.columns[support])]
         own, coef = strong.columns[support], np.ascontiguousarray(batch[support])
-        models = Models(own, coef, task.space.y_centre - task.space.remainder[own] @ coef)
+        models = Models(own, coef, space.y_centre - space.remainder[own] @ coef)
         if task.by_columns:
             assert isinstance(strong.form, SparseForm | DenseForm)
             residuals = np.concatenate(abreast(strong.form.residuals, batch, strong.form.entries), axis=1)
             narrow = isinstance(strong.form, DenseForm) and strong.form.is_narrow
-            beneath = self._sure(residuals, own) if narrow and self._free is None else None
-            return task.exchange.gradient(task.weight[:, None] * residuals, models, sparse=task.sparse, beneath=beneath)
-        found = task.exchange.ask(Gradient(), models)
+            beneath = self._sure(residuals, own) if narrow and self._free is None and not exact else None
+            found = task.exchange.gradient(task.weight[:, None] * residuals, models, sparse=task.sparse, beneath=beneath)
+        else:
+            found = task.exchange.ask(Gradient(), models)
         assert isinstance(found, GradientPartial)
-        return found
+        gradients, mean = np.zeros((space.sd.size, which.size)), found.total if space.intercept else np.zeros(which.size)
+        gradients[task.keep] = (found.gradient - np.outer(space.remainder, mean))[task.keep]
+        return gradients, found.square - mean**2, mean
+
+
+def _look(form: Quadratic, b: Floats) -> tuple[Floats, Floats]:
+    """Gradients [S, L] on the columns of a form, and rr [L], at several b [S, L]."""
+    looks = abreast(form.look, b, form.entries)
+    return np.concatenate([u for u, _ in looks], axis=1), np.concatenate([square for _, square in looks])
 
 
 def rounding_bound(task: Task, columns: Ints, b: Floats) -> Floats:

@@ -283,6 +283,10 @@ class SparseForm:
         """Whether products of the columns are held."""
         return self._gram is not None
 
+    def by_products(self, g0: Floats, yy: float) -> GramForm | SparseForm:
+        """The same problem without its rows, where products are held; ``g0`` and ``yy`` are (1/W) X' W y and (1/W) y' W y."""
+        return self if self._gram is None else GramForm(self._gram, g0, yy)
+
     def residuals(self, b: Floats) -> Floats:
         """y - X b of several b [S, L], computed afresh, [n, L]."""
         active, eta = np.flatnonzero((b != 0).any(axis=1)), np.zeros((self._y.size, b.shape[1]))
