@@ -23,8 +23,9 @@ Mask = NDArray[np.bool_]
 MAX_BATCH = 32  # right-hand sides of one pass: beyond this, a pass costs more than it saves
 EXPECTED = 0.96  # a column is expected once its predicted strength comes this close to lambda
 _UNTOLD = 0.5  # the same far ahead of a gradient without a trend: W4 takes the passes of 0.25 with a third of the columns
-_BUDGET = 256  # columns that may always be admitted at once; more than that, only as many as are strong already
-LAVISH, _LAVISH_GROWTH = 0.8, 4  # the same margin, and multiple of the strong set, where columns cost little
+_BUDGET = 256  # columns that may always be admitted at once
+_GROWTH = 2  # more than that, up to this multiple of those that are strong already: W6 takes 7 passes, and 10 with 1
+LAVISH, _LAVISH_GROWTH = 0.8, 4  # the same margin and multiple where columns cost little
 _STALLS = 2  # sharper inner solves tried before a lambda is reported as not converged
 
 
@@ -141,7 +142,7 @@ def _plan(
     """Choose the next batch and whom to admit before it is solved."""
     start = state.accepted
     limit = min(start + state.most, state.lambdas.size)
-    margin, growth = (LAVISH, _LAVISH_GROWTH) if state.lavish else (EXPECTED, 1)
+    margin, growth = (LAVISH, _LAVISH_GROWTH) if state.lavish else (EXPECTED, _GROWTH)
     budget = max(_BUDGET, growth * state.own)
     stop, expected = limit, _expected(strength, lams, state.lambdas[limit - 1], margin) & ~state.strong
     while stop > start + 1 and stop > keep_stop and int(expected.sum()) > budget:
