@@ -8,7 +8,6 @@ derivatives, and a *sweep* over its tiles. Read next: ``runtime/local.py`` (who 
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, final
@@ -108,13 +107,9 @@ class Query(Protocol):
 class Gradient:
     """X'd of every model, and the sums that its certificate needs."""
 
-    beneath: NDArray[np.float32] | None = None  # [p, L], all rows in one band: as ``Block.gradient`` has it
-
     def ask(self, band: Tiles, step: RowStep, loss: Loss | None) -> GradientPartial:
-        derivative, bounds = step.derivative, band.bounds
-        levels = [None if self.beneath is None else self.beneath[a:b] for a, b in itertools.pairwise(bounds)]
-        sides = zip(band.tiles, band.shifts, levels, strict=True)
-        parts = [tile.gradient(derivative, shift, level) for tile, shift, level in sides]
+        derivative = step.derivative
+        parts = [tile.gradient(derivative, shift) for tile, shift in zip(band.tiles, band.shifts, strict=True)]
         gradient = parts[0] if len(parts) == 1 else np.concatenate(parts)
         if band.bounds[0] > 0:  # sums of the rows alone are for the leftmost to tell
             nothing = np.zeros(derivative.shape[1])

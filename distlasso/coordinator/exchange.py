@@ -78,20 +78,17 @@ class Exchange:
         (answers,) = self.send([ask])
         return answers
 
-    def gradient(
-        self, derivative: Floats, models: Models | None = None, *, sparse: bool, beneath: NDArray[np.float32] | None = None
-    ) -> GradientPartial:
+    def gradient(self, derivative: Floats, models: Models | None = None, *, sparse: bool) -> GradientPartial:
         """One pass at slopes of the rows [n, L] that the coordinator has worked out.
 
         Sparse columns look up rows here and there: the slopes of a few models at a time stay in the cache meanwhile.
-        ``beneath`` is for dense ones, as ``queries.Gradient`` has it.
         """
         count = derivative.shape[1]
         step = _ABREAST if sparse else max(count, 1)
         asks = []
         for first in range(0, count, step):
             part = np.ascontiguousarray(derivative[:, first : first + step])
-            asks.append(self.compose([Gradient(beneath)], None if first else models, derivative=part))
+            asks.append(self.compose([Gradient()], None if first else models, derivative=part))
         found = [answer for (answer,) in self.send(asks)]
         names = [own.name for own in fields(GradientPartial)]
         return GradientPartial(*(np.concatenate([getattr(part, name) for part in found], axis=-1) for name in names))

@@ -23,7 +23,7 @@ from distlasso.coordinator.problem import CONFINED, SPANNED, STATISTICS, SWEPT, 
 from distlasso.coordinator.products import Member, Products
 from distlasso.coordinator.space import Space
 from distlasso.coordinator.spanned import Spanned, at_worst
-from distlasso.data.blocks import SINGLE_ERROR, symmetric
+from distlasso.data.blocks import symmetric
 from distlasso.penalties import AtLambda, spelled
 from distlasso.queries import Gather, Gradient, GradientPartial, Models, Square
 from distlasso.solvers.abreast import SPAN, approach
@@ -37,7 +37,6 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 _EPS = float(np.finfo(np.float64).eps)
-_ROUNDED = 2.0**-20  # more than a level loses when it is told in float32
 
 
 @dataclass(slots=True)
@@ -178,7 +177,7 @@ class Squared:
             gradients, rr = self._span(batch, rounding)
         else:
             self.certificate = SWEPT if self._spanned is None else SPANNED
-            gradients, rr, mean = self._sweep(np.arange(n_models), exact=False)
+            gradients, rr, mean = self._sweep(np.arange(n_models))
         gaps, strength = np.empty(n_models), np.empty_like(gradients)
         for k, at in enumerate(batch):
             gaps[k], strength[:, k], rr[k] = self._certify_one(at, solutions[:, k], gradients[:, k], rr[k])
@@ -198,7 +197,7 @@ class Squared:
         allowed = reach * np.maximum(lams - (LAVISH if self.lavish else EXPECTED) * lams[-1], 0.0)
 
         def sweep(which: Ints) -> Floats:
-            return self._sweep(which, exact=True)[0]
+            return self._sweep(which)[0]
 
         gradients, radius = self._spanned.gradients(columns, self._batch, slopes, rounding, allowed, sweep)
         for k, at in enumerate(batch):
@@ -289,27 +288,8 @@ class Squared:
         u[free.columns[slope > 0.0]] = 0.0
         return u, rr, b, float(slope @ (1.0 + 2.0 * np.abs(b)))
 
-    def _sure(self, residuals: Floats, support: Ints) -> NDArray[np.float32]:
-        """Slopes up to which, told in single precision, a column is sure to have no part in a gap, [p, L].
-
-        Only slopes above the penalty count there, and those of the support. The error is that of ``Block.gradient``, whose sum
-        Cauchy and Schwarz bound by the root mean squares of column and residual; centring moves slopes by the remainder.
-        """
-        space, weight = self._task.space, self._task.weight
-        square, mean = weight @ (residuals * residuals), np.abs(weight @ residuals)
-        error = SINGLE_ERROR * np.sqrt(space.curvature + space.remainder**2)
-        levels = np.empty((error.size, len(self._asked)), dtype=np.float32)
-        for k, at in enumerate(self._asked):
-            level = at.penalty.at(at.lam).l1 - error * np.sqrt(square[k]) - np.abs(space.remainder) * mean[k]
-            levels[:, k] = level * (1.0 - _ROUNDED)
-        levels[support] = -1.0
-        return levels
-
-    def _sweep(self, which: Ints, *, exact: bool) -> tuple[Floats, Floats, Floats]:
-        """One pass over everything at some solutions of the batch: gradients [p, m], rr and mean residual [m].
-
-        Where it looks at all and need not be ``exact``, slopes that are sure to have no part in a gap may be in single precision.
-        """
+    def _sweep(self, which: Ints) -> tuple[Floats, Floats, Floats]:
+        """One pass over everything at some solutions of the batch: gradients [p, m], rr and mean residual [m]."""
         task, space, strong, batch = self._task, self._task.space, self._held(), self._batch[:, which]
         support = np.flatnonzero((batch != 0).any(axis=1))
         support = support[np.argsort(strong.columns[support])]
@@ -318,9 +298,7 @@ class Squared:
         if task.by_columns:
             assert isinstance(strong.form, SparseForm | DenseForm)
             residuals = np.concatenate(abreast(strong.form.residuals, batch, strong.form.entries), axis=1)
-            narrow = isinstance(strong.form, DenseForm) and strong.form.is_narrow
-            beneath = self._sure(residuals, own) if narrow and self._free is None and not exact else None
-            found = task.exchange.gradient(task.weight[:, None] * residuals, models, sparse=task.sparse, beneath=beneath)
+            found = task.exchange.gradient(task.weight[:, None] * residuals, models, sparse=task.sparse)
         else:
             found = task.exchange.ask(Gradient(), models)
         assert isinstance(found, GradientPartial)

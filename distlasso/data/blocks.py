@@ -25,13 +25,11 @@ from distlasso.kernels.rank_k import add_square
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
-Singles = NDArray[np.float32]
 
 _PIECE_ROWS, _PIECE_COLUMNS = 128, 1024  # 1 MiB of float64 scratch: half of a core's L2 cache
 _COLUMN_PIECE_ROWS, _COLUMN_PIECE = 512, 128  # of tiles that are stored by columns: long runs of one column
 _SYRK_ROWS = 2048
 _WORTH_ALL = 8  # columns of such rows for each that is asked about: the same lines of memory are read, and none is copied
-SINGLE_ERROR = (_COLUMN_PIECE_ROWS + 8) * 2.0**-24  # of so many products added in any order, and of rounding what is multiplied
 
 
 class Block(Protocol):
@@ -48,12 +46,8 @@ class Block(Protocol):
     def eta(self, columns: Ints, coef: Floats, shift: Floats) -> Floats:
         """sum_s (x_i,columns[s] - shift_s) coef_sl, float64 [rows, L]."""
 
-    def gradient(self, d: Floats, shift: Floats, beneath: Singles | None = None) -> Floats:
-        """sum_i (x_ij - shift_j) d_il, float64 [columns, L].
-
-        Where single precision tells that it is no larger than ``beneath`` [columns, L] in size for any l, that will do: its
-        error is at most ``SINGLE_ERROR`` sum_i |x_ij - shift_j| |d_il|.
-        """
+    def gradient(self, d: Floats, shift: Floats) -> Floats:
+        """sum_i (x_ij - shift_j) d_il, float64 [columns, L]."""
 
     def imputed(self, imputation: Imputation) -> Block:
         """The tile with the means of its columns where a value is missing; nothing is copied."""
@@ -129,19 +123,11 @@ class DenseBlock:
                 out[rows] += scratch @ coef[part]
         return out
 
-    def gradient(self, d: Floats, shift: Floats, beneath: Singles | None = None) -> Floats:
+    def gradient(self, d: Floats, shift: Floats) -> Floats:
         if self._X.dtype == np.float64 and self._code is None and not shift.any():
             X = self._X.astype(np.float64, copy=False)
             return np.asarray((d.T @ X).T if X.flags.c_contiguous else X.T @ d)
-        if not self._X.flags.f_contiguous:
-            return self._gradient_by_rows(d, shift)
-        if beneath is None or self._X.itemsize >= d.itemsize:
-            return self._gradient_by_columns(d, shift)
-        out = self._gradient_by_columns(d.astype(np.float32), shift)
-        exact = np.flatnonzero((np.abs(out) > beneath).any(axis=1))
-        if exact.size:
-            out[exact] = self.take(exact)._gradient_by_columns(d, shift[exact])
-        return out
+        return self._gradient_by_columns(d, shift) if self._X.flags.f_contiguous else self._gradient_by_rows(d, shift)
 
     def take(self, columns: Ints) -> DenseBlock:
         code = None if self._code is None else self._code.item()
@@ -230,9 +216,8 @@ class DenseBlock:
                 out[:, part] += d[rows].T @ scratch  # BLAS takes half as long for it as for the transpose
         return out.T
 
-    def _gradient_by_columns(self, d: Floats | Singles, shift: Floats) -> Floats:
-        """Products of pieces in the precision of d, their sums in float64."""
-        out, room = np.zeros((self.shape[1], d.shape[1])), np.empty(_COLUMN_PIECE_ROWS * _COLUMN_PIECE, d.dtype)
+    def _gradient_by_columns(self, d: Floats, shift: Floats) -> Floats:
+        out, room = np.zeros((self.shape[1], d.shape[1])), np.empty(_COLUMN_PIECE_ROWS * _COLUMN_PIECE)
         lift = self._lift(slice(None), shift)
         for part in _pieces(self.shape[1], _COLUMN_PIECE):
             for rows in _pieces(self.shape[0], _COLUMN_PIECE_ROWS):
@@ -309,7 +294,7 @@ class CSRBlock(_SparseBlock):
         sparse.eta_csr(*self._parts, position, coef, out)
         return out
 
-    def gradient(self, d: Floats, shift: Floats, beneath: Singles | None = None) -> Floats:
+    def gradient(self, d: Floats, shift: Floats) -> Floats:
         out = np.zeros((self._shape[1], d.shape[1]))
         sparse.gradient_csr(*self._parts, d, out)
         return out
@@ -355,7 +340,7 @@ class CSCBlock(_SparseBlock):
         sparse.eta_csc(*self._parts, columns, coef, out)
         return out
 
-    def gradient(self, d: Floats, shift: Floats, beneath: Singles | None = None) -> Floats:
+    def gradient(self, d: Floats, shift: Floats) -> Floats:
         out = np.zeros((self._shape[1], d.shape[1]))
         sparse.gradient_csc(*self._parts, d, out)
         return out

@@ -51,7 +51,7 @@ class ChosenColumns:
             out += block.eta(np.arange(part.stop - part.start), np.ascontiguousarray(coef[part]), shift[part])
         return out
 
-    def gradient(self, d: Floats, shift: Floats, beneath: NDArray[np.float32] | None = None) -> Floats:
+    def gradient(self, d: Floats, shift: Floats) -> Floats:
         out = np.empty((self._columns.size, d.shape[1]))
         for part, block in self._pieces(self._all):
             out[part] = block.gradient(d, shift[part])

@@ -32,9 +32,7 @@ def widen(X: NDArray[np.generic], row: int, column: int, shift: Floats, code: An
 
 
 @kernel
-def widen_turned(
-    X: NDArray[np.generic], row: int, column: int, shift: Floats, code: Any, lift: Floats, out: NDArray[np.floating[Any]]
-) -> None:
+def widen_turned(X: NDArray[np.generic], row: int, column: int, shift: Floats, code: Any, lift: Floats, out: Floats) -> None:
     """out_ji = x_ij - shift_j, column by column."""
     for j in range(out.shape[0]):
         x, wide = X[row : row + out.shape[1], column + j], out[j]

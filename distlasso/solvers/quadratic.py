@@ -207,11 +207,6 @@ class DenseForm:
         return self._correlate(self._w * self._eta(full))[columns]
 
     @property
-    def is_narrow(self) -> bool:
-        """Whether values are stored in fewer bytes than they are multiplied in."""
-        return self._X.itemsize < self._y.itemsize
-
-    @property
     def has_few_rows(self) -> bool:
         """Whether products of columns in use are worth their time."""
         return self._y.size <= _FEW_ROWS
