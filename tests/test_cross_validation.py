@@ -18,6 +18,7 @@ from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import GroupKFold, PredefinedSplit, ShuffleSplit
 
 import distlasso as dl
+from distlasso.path import validation
 from distlasso.path.choice import Curve, best, best_of, summarise
 from distlasso.path.folds import Known, as_folds, hashed
 
@@ -209,6 +210,23 @@ def test_folds_whose_columns_differ_wait_for_each_other_before_a_sweep() -> None
     options: dict[str, Any] = {"loss": "logistic", "n_lambdas": 30, "lambda_min_ratio": 0.1}
     one, cv = dl.fit_path(step, y, **options), dl.cross_validate(step, y, folds=ids, **options)
     assert cv.path.passes <= one.passes + one.passes // 2
+
+
+@pytest.mark.parametrize("encoding", [sp.csc_array, sp.csr_array])
+@pytest.mark.parametrize(("loss", "score"), [("squared", "mse"), ("squared", "mae"), ("logistic", "auc"), ("logistic", "loss")])
+def test_sparse_columns_that_are_held_are_scored_without_a_pass(
+    encoding: Any, loss: str, score: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = np.random.default_rng(3)
+    wide = rng.standard_normal((60, 300)) * (rng.random((60, 300)) < 0.3)
+    y, weight, ids = TARGETS[loss][:60], np.arange(60) % 3 * 1.0, np.arange(60) // 2 % 4
+    options: dict[str, Any] = {"loss": loss, "folds": ids, "score": score, "sample_weight": weight, "tol": 1e-9, "n_lambdas": 8,
+                               "lambda_min_ratio": 0.3}  # fmt: skip
+    by_pass = dl.cross_validate(wide, y, **options)
+    monkeypatch.setattr(validation, "_asks", None)
+    held = dl.cross_validate(encoding(wide), y, **options)
+    np.testing.assert_allclose(held.scores, by_pass.scores, rtol=1e-3)
+    assert held.best == by_pass.best
 
 
 def test_held_out_errors_from_sums_are_those_of_a_pass() -> None:

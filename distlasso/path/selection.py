@@ -188,6 +188,7 @@ class _Run:
         self._plan, self._score, self._started = plan, score, started
         self._fits = 1 + plan.size
         self._cells: list[CellGram] = []
+        self._gathered: Gathered | None = None  # sparse columns, which the coordinator holds for all fits
 
     def choose(self, rule: str, cap: int | None) -> CrossValidation:
         """Fit, score, and choose."""
@@ -262,6 +263,7 @@ class _Run:
         shared = Shared(first.free)
         if keeps == "coordinator":
             shared.gathered = Gathered(data.exchange)
+            self._gathered = shared.gathered if data.sparse else None
             if data.sparse and descends(options.loss, options.solver):
                 members = [Member(task.space, own) for task, own in zip(tasks, self._members(), strict=False)]
                 shared.products = Products([self._cell(c).weight for c in range(len(data.rows) - self._plan.first_cell)], members)
@@ -308,7 +310,8 @@ class _Run:
         if self._cells and self._score.name in ("mse", "r2"):
             values = from_sums(flat, self._cells)
         if values is None:
-            values = by_pass(flat, self._score, data.exchange, data.rows, self._plan.first_cell, by_columns=data.by_columns)
+            values = by_pass(flat, self._score, data.exchange, data.rows, self._plan.first_cell, by_columns=data.by_columns,
+                             gathered=self._gathered)  # fmt: skip
         if self._score.name == "r2":
             spread = [self._variance(f) for f in range(self._plan.size)]
             values = [1.0 - own / spread[k % self._plan.size] for k, own in enumerate(values)]

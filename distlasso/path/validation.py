@@ -6,7 +6,7 @@ Everything else asks the rows. Read next: ``../held_out.py`` (the questions), ``
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -14,6 +14,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from distlasso.coordinator.exchange import Exchange
+from distlasso.coordinator.gathered import Gathered
 from distlasso.data.statistics import Statistics
 from distlasso.held_out import Eta, HeldOut
 from distlasso.queries import Ask, Models, Query
@@ -71,9 +72,12 @@ def from_sums(held: Sequence[Held], cells: Sequence[CellGram]) -> list[Floats] |
 
 
 def by_pass(
-    held: Sequence[Held], score: Score, exchange: Exchange, rows: Sequence[RowSpace], first: int, *, by_columns: bool
+    held: Sequence[Held], score: Score, exchange: Exchange, rows: Sequence[RowSpace], first: int, *, by_columns: bool,
+    gathered: Gathered | None = None,
 ) -> list[Floats]:
     """Score of every model [L], fold by fold: one pass for all of them, or as many as their predictions need.
+
+    None is needed where the coordinator holds every column that a model has, sparse.
 
     Parameters
     ----------
@@ -89,9 +93,12 @@ def by_pass(
         See above.
     by_columns : bool
         Whether bundles are ranges of columns, so that only predictions can be put together.
+    gathered : Gathered, optional
+        The columns that the coordinator holds.
     """
-    if score.rows is None or by_columns:
-        return _by_predictions(held, score, exchange, rows, first)
+    known = gathered is not None and all(np.isin(own.coef.indices, gathered.columns).all() for own in held)
+    if known or score.rows is None or by_columns:
+        return _by_predictions(held, score, exchange, rows, first, gathered if known else None)
     asks = [ask for own in held for ask in _asks(own, HeldOut(score.name), exchange, first, intercept=True)]
     answers = iter(exchange.send(asks))
     found = []
@@ -118,20 +125,23 @@ def no_score(name: str) -> str:
 
 
 def _by_predictions(
-    held: Sequence[Held], score: Score, exchange: Exchange, rows: Sequence[RowSpace], first: int
+    held: Sequence[Held], score: Score, exchange: Exchange, rows: Sequence[RowSpace], first: int, gathered: Gathered | None
 ) -> list[Floats]:
-    found: list[Floats] = []
+    found, X = list[Floats](), None if gathered is None else sp.csr_array(gathered.first(gathered.columns.size))
     size = [8 * own.intercept.size * sum(int(np.count_nonzero(rows[first + c].weight)) for c in own.cells) for own in held]
     start = 0
     while start < len(held):
         stop = start + 1
         while stop < len(held) and sum(size[start : stop + 1]) <= _PREDICTIONS:
             stop += 1
-        asks = [ask for own in held[start:stop] for ask in _asks(own, Eta(), exchange, first, intercept=False)]
-        answers = iter(exchange.send(asks))
+        if gathered is None or X is None:
+            asks = [ask for own in held[start:stop] for ask in _asks(own, Eta(), exchange, first, intercept=False)]
+            etas = iter([eta for (eta,) in exchange.send(asks)])
+        else:
+            etas = (eta for own in held[start:stop] for eta in _etas(own, X, gathered.columns, rows, first))
         for own in held[start:stop]:
             spaces = [_there(rows[first + c]) for c in own.cells]
-            eta = np.concatenate([next(answers)[0] + (0.0 if s.offset is None else s.offset[:, None]) for s in spaces])
+            eta = np.concatenate([next(etas) + (0.0 if s.offset is None else s.offset[:, None]) for s in spaces])
             y, weight = np.concatenate([s.y for s in spaces]), np.concatenate([s.weight for s in spaces])
             eta += _level(own, exchange)
             if score.rows is None:
@@ -140,6 +150,13 @@ def _by_predictions(
                 found.append(weight @ score.rows(exchange.loss, y[:, None], eta) / weight.sum())
         start = stop
     return found
+
+
+def _etas(own: Held, X: sp.csr_array, columns: Ints, rows: Sequence[RowSpace], first: int) -> Iterator[Floats]:
+    """Linear predictors [rows, L] without intercept on the cells of a fold, by the columns that are held."""
+    coef = np.ascontiguousarray(own.coef[:, columns].toarray().T)
+    for c in own.cells:
+        yield X[np.flatnonzero(rows[first + c].weight)] @ coef
 
 
 def _asks(own: Held, query: Query, exchange: Exchange, first: int, *, intercept: bool) -> list[Ask]:
