@@ -71,3 +71,9 @@ def test_times_are_ratios_to_the_lasso_alone(tmp_path: Path, capsys: pytest.Capt
     assert schedules.main([*TINY, *alone, "--cache", str(tmp_path)]) == 0
     assert "| 60 | 0.5 | 2 | defaults | 1 |" in capsys.readouterr().out
     assert len((tmp_path / "schedules.jsonl").read_text().splitlines()) == 2
+
+
+def test_without_prune_and_refine_nobody_says_whether_it_holds() -> None:
+    table = schedules.simulated_table([result(method, seed, 0.5, 2.0) for method in ("lasso", "MCP") for seed in range(2)])
+    assert "| 60 | 0.5 | 2 | min | 2 | 0.50 / 10 / 1.000 |" in table and table.splitlines()[2].endswith("| - |")
+    assert "Under `min` it holds in 0 of 0 settings." in table
