@@ -22,6 +22,7 @@ from distlasso.path.fit import fit_path
 from distlasso.schedules.concave import MCP
 
 _TALL, _WIDE = (300, 20), (40, 200)
+_USUAL: dict[str, Any] = {"n_lambdas": 6, "lambda_min_ratio": 0.1, "runtime": "serial"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +56,7 @@ def warm_up() -> Warmed:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # tiny data may leave a certificate open; nobody looks at the solutions
         for data, y, options in _cases():
-            fit_path(data, y, n_lambdas=6, lambda_min_ratio=0.1, runtime="serial", **options)
+            fit_path(data, y, **(_USUAL | options))
     stats = [kernel.stats for kernel in KERNELS if kernel.signatures]
     folders = {str(Path(one.cache_path)) for one in stats if one.cache_path}
     return Warmed(
@@ -81,6 +82,12 @@ def _cases() -> Iterator[tuple[Any, Any, dict[str, Any]]]:
             for X in (codes.astype(np.float64), sp.csr_array(codes.astype(np.float64))):
                 yield X, y, {"solver": solver}
         yield codes.astype(np.float64), np.column_stack([y, -y]), {"multi_task": True}
+    # So few entries that no Gram is worth having; lambdas then go abreast, in groups of every size.
+    scarce = sp.random_array((60, 400), density=0.03, format="csc", rng=rng)
+    y = scarce[:, :9].sum(axis=1) + 0.1 * rng.standard_normal(60)
+    for count in (6, 11, 13):
+        for loss, target in (("squared", y), ("logistic", (y > np.median(y)).astype(np.float64))):
+            yield scarce, target, {"loss": loss, "n_lambdas": count}
 
 
 def _encodings(codes: Any) -> Iterator[Any]:

@@ -27,6 +27,7 @@ def _solution(path: Any) -> Solution:
 
 def threads(dl: Any, problem: Problem) -> Solve:
     """Arrays in memory, the threads runtime."""
+    _warm()
 
     def solve(tol: float) -> Solution:
         return _solution(dl.fit_path(problem.X, problem.y, **_options(problem, tol)))
@@ -41,13 +42,23 @@ def _client() -> Any:
 
     cluster = distributed.LocalCluster(n_workers=WORKERS, threads_per_worker=1, dashboard_address=None, memory_limit="8GB")
     client = distributed.Client(cluster)
+    client.run(_warm)
     atexit.register(cluster.close)
     atexit.register(client.close)
     return client
 
 
+@cache
+def _warm() -> None:
+    """Compile or load all kernels, as ``distlasso warmup`` does: tiny data of one form do not need all that large data need."""
+    from distlasso.warmup import warm_up
+
+    warm_up()
+
+
 def dask(dl: Any, problem: Problem) -> Solve:
     """A store on disk (in the page cache, having just been written), the dask runtime."""
+    _warm()
     dataset = dl.ingest((problem.X, problem.y), problem.scratch / "X.zarr", overwrite=True)
     client = _client()
 

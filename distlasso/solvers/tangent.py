@@ -62,7 +62,7 @@ class Tangent:
         h = np.maximum(part.second - touch.total * centre * centre, 0.0)
         self.b, self._penalty, self._ahead, self._part = b.copy(), penalty, touch.ahead, part
         self._held_centre = held.centre[work][:, None]
-        self._centre, self._h = (np.ascontiguousarray(np.broadcast_to(own, b.shape)) for own in (centre, h))
+        self._centre, self._h = (np.broadcast_to(own, b.shape).copy() for own in (centre, h))
         self._total, self._drift = np.broadcast_to(touch.total, b.shape[1]).copy(), np.zeros(b.shape[1])
         self._past: list[tuple[Floats, Floats, Floats]] = []  # b, rows and drift after an epoch
         self._start = self._unscaled(touch.slope) if self._shared else touch.slope
