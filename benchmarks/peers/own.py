@@ -42,7 +42,6 @@ def _client() -> Any:
 
     cluster = distributed.LocalCluster(n_workers=WORKERS, threads_per_worker=1, dashboard_address=None, memory_limit="8GB")
     client = distributed.Client(cluster)
-    client.run(_warm)
     atexit.register(cluster.close)
     atexit.register(client.close)
     return client
