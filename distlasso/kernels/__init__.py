@@ -1,7 +1,8 @@
 """Numba functions of arrays only: the hot loops.
 
-``descent`` holds the coordinate descent, ``dense``, ``rank_k`` and ``sparse`` what a pass does with one tile. All of them release
-the GIL and run on one thread: parallelism is over bundles. Read next: ``../warmup.py``, which fills their cache.
+``descent`` and ``abreast`` hold the coordinate descent, ``dense``, ``rank_k`` and ``sparse`` what a pass does with one tile;
+``rank_k`` and ``cholesky`` call BLAS and LAPACK through ``routines``. All of them release the GIL and run on one thread:
+parallelism is over bundles. Read next: ``../warmup.py``, which fills their cache.
 """
 
 from __future__ import annotations

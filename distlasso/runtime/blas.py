@@ -24,6 +24,7 @@ _INSIDE: list[Any] = []  # limits, one for each who is inside; the first knows w
 def one_blas_thread() -> Iterator[None]:
     """Keep BLAS to one thread; may be nested, and entered by several threads."""
     with _LOCK:
+        _disown()
         # Set by everyone who enters, since a BLAS on OpenMP keeps the number by thread.
         _INSIDE.append(_libraries().limit(limits=1, user_api="blas"))
     try:
@@ -33,13 +34,25 @@ def one_blas_thread() -> Iterator[None]:
             # The limits of the first are taken off last: whoever leaves takes those that were set last.
             limits = _INSIDE.pop()
             if not _INSIDE:
+                _disown()
                 limits.restore_original_limits()
+                _disown()
 
 
 def blas_core() -> str:
     """Cores that the BLAS libraries have chosen their kernels for."""
     libraries = [library for library in _libraries().info() if library["user_api"] == "blas"]
     return ", ".join(sorted({str(library.get("architecture", library["internal_api"])) for library in libraries}))
+
+
+def _disown() -> None:
+    """Let this thread set the numbers: newer threadpoolctl obeys the first thread that did, and silently no other one.
+
+    That keeps threads from undoing each other's limits, as here the count of those inside does.
+    """
+    for library in _libraries().lib_controllers:
+        if hasattr(library, "clear_controlling_thread"):
+            library.clear_controlling_thread(force=True)
 
 
 @cache
