@@ -8,7 +8,7 @@ derivatives, and a *sweep* over its tiles. Read next: ``runtime/local.py`` (who 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, final
 
@@ -108,9 +108,17 @@ class Gradient:
     """X'd of every model, and the sums that its certificate needs."""
 
     def ask(self, band: Tiles, step: RowStep, loss: Loss | None) -> GradientPartial:
-        derivative = step.derivative
-        parts = [tile.gradient(derivative, shift) for tile, shift in zip(band.tiles, band.shifts, strict=True)]
-        gradient = parts[0] if len(parts) == 1 else np.concatenate(parts)
+        (found,) = self.ask_all(band, [step])
+        return found
+
+    def ask_all(self, band: Tiles, steps: Sequence[RowStep]) -> list[GradientPartial]:
+        """Answer for several steps of the same rows, each as if it were alone; tiles are widened once for all of them."""
+        slopes = [step.derivative for step in steps]
+        tiles = [tile.gradient(slopes, shift) for tile, shift in zip(band.tiles, band.shifts, strict=True)]
+        return [self._partial(band, step, own) for step, own in zip(steps, zip(*tiles, strict=True), strict=True)]
+
+    def _partial(self, band: Tiles, step: RowStep, parts: Sequence[Floats]) -> GradientPartial:
+        derivative, gradient = step.derivative, parts[0] if len(parts) == 1 else np.concatenate(parts)
         if band.bounds[0] > 0:  # sums of the rows alone are for the leftmost to tell
             nothing = np.zeros(derivative.shape[1])
             return GradientPartial(gradient, nothing, nothing)
@@ -214,7 +222,7 @@ class Hessian:
         h = step.curvature(loss, self.model)
         if self.within is not None:
             band = _within(band, self.within)
-        parts = [tile.gradient(h[:, None], shift)[:, 0] for tile, shift in zip(band.tiles, band.shifts, strict=True)]
+        parts = [tile.gradient([h[:, None]], shift)[0][:, 0] for tile, shift in zip(band.tiles, band.shifts, strict=True)]
         return HessianPartial(symmetric(_gram(band, h, single=not loss.quadratic)), np.concatenate(parts), float(h.sum()))
 
     def merge(self, left: object, right: object, axis: int) -> HessianPartial:
@@ -351,6 +359,21 @@ def answer(band: Tiles, rows: Rows, request: Request) -> list[object]:
     with np.errstate(over="ignore", invalid="ignore"):  # a trial step that overflows is refused by its value
         step = _row_step(band, rows, request)
         return [query.ask(band, step, request.loss) for query in request.queries]
+
+
+def are_alike(one: Request, other: Request) -> bool:
+    """Whether ``answer_gradients`` may answer both at once: they want the same gradient, if not of the same models."""
+    for own in (one, other):
+        if [type(query) for query in own.queries] != [Gradient] or own.columns is not None or own.present:
+            return False
+    return one.shift is other.shift and one.imputation is other.imputation
+
+
+def answer_gradients(band: Tiles, rows: Sequence[Rows], requests: Sequence[Request]) -> list[list[object]]:
+    """Answer requests that ``are_alike`` for one range of rows, each as ``answer`` would."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        steps = [_row_step(band, own, request) for own, request in zip(rows, requests, strict=True)]
+        return [[found] for found in Gradient().ask_all(band, steps)]
 
 
 def merge_answers(request: Request, axis: int, left: list[object], right: list[object]) -> list[object]:

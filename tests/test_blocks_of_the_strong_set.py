@@ -202,7 +202,7 @@ def test_columns_chosen_from_several_tiles_answer_like_a_copy_of_them(kind: str)
     shift = np.zeros(140) if kind != "dense" else rng.standard_normal(140)
     some, d, coef = rng.permutation(140)[:60], rng.standard_normal((30, 3)), rng.standard_normal((60, 2))
     np.testing.assert_allclose(chosen.eta(some, coef, shift[some]), (copy[:, some] - shift[some]) @ coef, atol=1e-12)
-    np.testing.assert_allclose(chosen.gradient(d, shift), (copy - shift).T @ d, atol=1e-12)
+    np.testing.assert_allclose(chosen.gradient([d], shift)[0], (copy - shift).T @ d, atol=1e-12)
     np.testing.assert_allclose(chosen.widened(slice(3, 9), shift), copy[3:9] - shift)
     np.testing.assert_allclose(chosen.take(some).eta(np.arange(60), np.eye(60), np.zeros(60)), copy[:, some])
     assert chosen.shape == copy.shape

@@ -17,7 +17,10 @@ from distlasso.coordinator.space import centre
 from distlasso.data.blocks import CSRBlock
 from distlasso.data.dataset import Dataset
 from distlasso.data.pieces import Pieces, side_by_side
-from distlasso.queries import Ask, Gather, Gradient, Hessian, Request, Value
+from distlasso.data.statistics import Statistics
+from distlasso.queries import Ask, Gather, Gradient, Hessian, Moments, Request, Value
+from distlasso.runtime.local import RowSpace, serial
+from distlasso.runtime.plan import plan_bundles
 
 RNG = np.random.default_rng(11)
 X = RNG.standard_normal((60, 9))
@@ -146,3 +149,46 @@ def test_folds_of_one_kind_compute_one_hessian_where_batches_begin_and_end(monke
     dl.cross_validate(scaled, loss="logistic", folds=np.arange(400) // 100, n_lambdas=8, lambda_min_ratio=0.1, runtime="serial")
     shared = [near for near in asked if near is not None]
     assert len(asked) - len(shared) >= own + 4 * bundles  # the fold without the stretched rows takes none of the others
+
+
+@pytest.mark.parametrize("layout", [np.asfortranarray, np.ascontiguousarray, sp.csr_array, sp.csc_array])
+@pytest.mark.parametrize("dtype", [np.int8, np.float64])
+def test_gradients_of_several_fits_in_one_sweep_have_the_bits_that_they_have_alone(layout: Any, dtype: Any) -> None:
+    """Tiles are widened once for all of them; a question about something else beside them is answered too."""
+    values = RNG.integers(0, 3, (700, 150)).astype(dtype)
+    data = Dataset.from_arrays(layout(values), np.zeros(700))
+    weight, shift = RNG.uniform(0.5, 2.0, 700), RNG.standard_normal(150) if layout in (np.asfortranarray,) else None
+    spaces = [RowSpace(np.zeros(700), weight * (np.arange(700) % 4 != k)) for k in range(4)]
+    runtime = serial()
+    runtime.open(data, plan_bundles(data.row_bounds, data.col_bounds, by_columns=False, keep=False), spaces)
+    request = Request((Gradient(),), shift=shift)
+    asks = [Ask(request, k, RNG.standard_normal((700, 1 + k))) for k in range(3)]
+    together = runtime.run([asks[0], Ask(Request((Moments(),)), 3), *asks[1:]])
+    assert isinstance(together[1][0], Statistics)
+    for ask, (found,) in zip(asks, [together[0], *together[2:]], strict=True):
+        ((alone,),) = runtime.run([ask])
+        for name in ("gradient", "total", "square"):
+            np.testing.assert_array_equal(getattr(found, name), getattr(alone, name))
+
+
+def test_a_fold_of_dense_columns_looks_only_at_those_that_it_has_asked_for() -> None:
+    """Noise enters every fold at other columns: together they hold more than any of them."""
+    rng = np.random.default_rng(5)
+    noise = rng.integers(0, 3, (120, 3000)).astype(np.int8)
+    strong: list[int] = []
+    sizes: list[int] = []
+
+    def hear(event: dl.events.Event) -> None:
+        if isinstance(event, dl.events.BatchVerified):
+            strong.append(event.n_strong)
+
+    extend = Gathered.extend
+
+    def count(self: Gathered, columns: Any) -> None:
+        extend(self, columns)
+        sizes.append(self.columns.size)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Gathered, "extend", count)
+        dl.cross_validate(noise, rng.standard_normal(120), folds=5, n_lambdas=30, lambda_min_ratio=0.3, on_event=hear)
+    assert 0 < max(strong) < max(sizes)

@@ -42,6 +42,11 @@ class Gathered:
             self._held = SparseRoom(new.shape[0]) if new.is_sparse else DenseRoom(new.shape[0], new.dtype)
         self._held.extend(new, order)
 
+    def places(self, columns: Ints) -> Ints:
+        """Where some columns are among those held."""
+        order = np.argsort(self.columns)
+        return np.asarray(order[np.searchsorted(self.columns, columns, sorter=order)])
+
     def first(self, count: int) -> Columns:
         """The first few columns: a view, which later columns leave as it is."""
         assert self._held is not None

@@ -98,11 +98,14 @@ class Held:
         return np.concatenate(abreast(lambda part: self.strong.etas(part[:-1], part[-1]), both, self.strong.entries), axis=1)
 
     def _look_at_strong(self) -> Columns:
-        have, space = self._gathered.columns.size, self._task.space
+        held, have, space = self._gathered, self._gathered.columns.size, self._task.space
         if self._task.shared is None and (self.columns.size > have or not have):
-            self._gathered.extend(self.columns[have:])
-        return Columns(self._gathered.first(self.columns.size), space.centre[self.columns], space.imputed(self.columns), self._rows)
+            held.extend(self.columns[have:])
+        centre, imputed = space.centre[self.columns], space.imputed(self.columns)
+        if self._task.sparse:
+            return Columns(held.first(self.columns.size), centre, imputed, self._rows)
+        return Columns(held.first(held.columns.size), centre, imputed, self._rows, held.places(self.columns))
 
     def _curvature(self, h: Floats) -> Curvature:
-        X = self._task.space.centred(self.columns, self.strong.X)
+        X = self._task.space.centred(self.columns, self.strong.stored)
         return Curvature(X.T @ (X * h[:, None]), X.T @ h, float(h.sum()))

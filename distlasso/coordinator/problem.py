@@ -29,7 +29,7 @@ CONFINED = "float64 sums over all rows of the columns that may be nonzero"
 
 
 class Sharing(Protocol):
-    """One strong set of several fits; see ``shared.py``."""
+    """Strong columns of several fits; see ``shared.py``."""
 
     @property
     def gathered(self) -> Gathered | None:
@@ -39,7 +39,7 @@ class Sharing(Protocol):
         """The Gram of the first few columns for this fit, where there is one."""
 
     def admit(self, wanted: Ints, have: int) -> Ints:
-        """Admit columns, and return all behind the first ``have`` that anybody has admitted until now."""
+        """Admit columns, and return what comes behind the first ``have`` of the fit: these, or what anybody has admitted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ class Task:
     by_columns: bool
     tol: float
     gram: Floats | None = None  # (1/W) X' w X of ``keep``, centred, where fits of several responses share it
-    shared: Sharing | None = None  # the strong set, where fits that go side by side have one
+    shared: Sharing | None = None  # the strong columns, where fits that go side by side have them together
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,9 +1,10 @@
-"""One strong set for fits that go side by side: the folds of a cross-validation want nearly the same columns.
+"""Strong columns of fits that go side by side, kept once: the folds of a cross-validation want nearly the same.
 
 What one fit admits, all of them have, in one order, so that bundles keep these columns once and not once a fold, and so does
-the coordinator where it holds them. A fit admits at the beginning of each of its batches, when all others wait too: the order
-does not depend on who is faster. Read next: ``lockstep.py`` (who waits), ``drive.py`` (who admits), ``gathered.py`` and
-``products.py`` (what is held).
+the coordinator where it holds them. Dense columns that it holds may lie anywhere among others: there a fit looks only at those
+that it has asked for itself, for eleven fits together ask for up to four times as many. A fit admits at the beginning of each
+of its batches, when all others wait too: the order does not depend on who is faster. Read next: ``lockstep.py`` (who waits),
+``drive.py`` (who admits), ``gathered.py`` and ``products.py`` (what is held).
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ class Shared:
     columns: Ints
     gathered: Gathered | None = None  # where the coordinator holds them
     products: Products | None = None  # where it descends on their Grams
+    apart: bool = False  # whether every fit has a strong set of its own among them
 
     def hold(self) -> None:
         """Have what is held catch up with what is admitted; to be called while no fit is at work."""
@@ -62,7 +64,7 @@ class Share:
         return None if self.of.products is None else self.of.products.gram(self.fit, size)
 
     def admit(self, wanted: Ints, have: int) -> Ints:
-        """Admit columns, and return all behind the first ``have`` that anybody has admitted until now."""
+        """Admit columns, and return what comes behind the first ``have`` of the fit: these, or what anybody has admitted."""
         found: list[Ints] = []
 
         def extend() -> None:
@@ -75,11 +77,11 @@ class Share:
 
         self.meet(extend)
         self.meet(settle)  # when all who met have extended it
-        return found[0][have:]
+        return wanted if self.of.apart else found[0][have:]
 
 
 def admit(task: Task, problem: Problem, wanted: Ints) -> Ints:
-    """Put columns behind the strong set of a problem, and what other fits have put there; returns what is new."""
+    """Put columns behind the strong set of a problem, and what other fits may have put there; returns what is new."""
     new = wanted if task.shared is None else task.shared.admit(wanted, problem.columns.size)
     if new.size:
         problem.admit(new)

@@ -62,7 +62,7 @@ class SideBySide:
                 lanes = left[at : at + LANES]
                 jobs = [partial(solve_reweighted, held, batch[k].take(columns), b[:, k], float(intercept[k]), target=target,
                                 newton=newtons[lane], names=columns) for lane, k in enumerate(lanes)]  # fmt: skip
-                for k, (found, level) in zip(lanes, side_by_side(jobs, held.X.size), strict=True):
+                for k, (found, level) in zip(lanes, side_by_side(jobs, held.entries), strict=True):
                     b[:, k], intercept[k] = found, level
         return b, intercept
 

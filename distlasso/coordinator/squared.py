@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, final
+from typing import final
 
 import numpy as np
 import scipy.sparse as sp
@@ -234,20 +234,19 @@ class Squared:
 
     def _residual(self, columns: Ints) -> DenseForm | SparseForm:
         """The form that holds some columns, which begin with those it has held so far."""
-        task, space = self._task, self._task.space
-        if task.shared is None and (columns.size > self._gathered.columns.size or not columns.size):
-            self._gathered.extend(columns[self._gathered.columns.size :])
-        X, y = self._gathered.first(columns.size), task.y - space.y_centre
-        centre, curvature, gram = space.centre[columns], space.curvature[columns], self._gram(X, columns)
-        if sp.issparse(X):
-            return SparseForm(X, centre, curvature, task.weight, y, gram)
-        return DenseForm(X, centre, curvature, task.weight, y, space.imputed(columns))
+        task, space, held = self._task, self._task.space, self._gathered
+        if task.shared is None and (columns.size > held.columns.size or not columns.size):
+            held.extend(columns[held.columns.size :])
+        y, centre, curvature = task.y - space.y_centre, space.centre[columns], space.curvature[columns]
+        if task.sparse:
+            X = held.first(columns.size)
+            return SparseForm(X, centre, curvature, task.weight, y, self._gram(X, columns))
+        every = held.first(held.columns.size)
+        return DenseForm(every, centre, curvature, task.weight, y, space.imputed(columns), held.places(columns))
 
-    def _gram(self, X: Any, columns: Ints) -> Floats | None:
+    def _gram(self, X: sp.csc_array, columns: Ints) -> Floats | None:
         """The Gram of sparse strong columns, where descent on it is the cheaper one."""
         task = self._task
-        if not sp.issparse(X):
-            return None
         if task.shared is not None:
             return task.shared.gram(columns.size)
         if self._products is None:

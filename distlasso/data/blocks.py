@@ -10,7 +10,7 @@ Read next: ``kernels/dense.py``, ``kernels/sparse.py``; a new encoding is one mo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol, final
 
 import numpy as np
@@ -46,8 +46,8 @@ class Block(Protocol):
     def eta(self, columns: Ints, coef: Floats, shift: Floats) -> Floats:
         """sum_s (x_i,columns[s] - shift_s) coef_sl, float64 [rows, L]."""
 
-    def gradient(self, d: Floats, shift: Floats) -> Floats:
-        """sum_i (x_ij - shift_j) d_il, float64 [columns, L]."""
+    def gradient(self, slopes: Sequence[Floats], shift: Floats) -> list[Floats]:
+        """sum_i (x_ij - shift_j) d_il, float64 [columns, L], for each d of the slopes: as if it were asked alone."""
 
     def imputed(self, imputation: Imputation) -> Block:
         """The tile with the means of its columns where a value is missing; nothing is copied."""
@@ -123,11 +123,11 @@ class DenseBlock:
                 out[rows] += scratch @ coef[part]
         return out
 
-    def gradient(self, d: Floats, shift: Floats) -> Floats:
+    def gradient(self, slopes: Sequence[Floats], shift: Floats) -> list[Floats]:
         if self._X.dtype == np.float64 and self._code is None and not shift.any():
             X = self._X.astype(np.float64, copy=False)
-            return np.asarray((d.T @ X).T if X.flags.c_contiguous else X.T @ d)
-        return self._gradient_by_columns(d, shift) if self._X.flags.f_contiguous else self._gradient_by_rows(d, shift)
+            return [np.asarray((d.T @ X).T if X.flags.c_contiguous else X.T @ d) for d in slopes]
+        return self._gradient_by_columns(slopes, shift) if self._X.flags.f_contiguous else self._gradient_by_rows(slopes, shift)
 
     def take(self, columns: Ints) -> DenseBlock:
         code = None if self._code is None else self._code.item()
@@ -206,25 +206,27 @@ class DenseBlock:
         """What a missing value of some columns counts for; unread where none is missing."""
         return shift if self._fill is None else self._fill[columns] - shift
 
-    def _gradient_by_rows(self, d: Floats, shift: Floats) -> Floats:
-        out, room = np.zeros((d.shape[1], self.shape[1])), np.empty(_PIECE_ROWS * _PIECE_COLUMNS)
+    def _gradient_by_rows(self, slopes: Sequence[Floats], shift: Floats) -> list[Floats]:
+        found, room = [np.zeros((d.shape[1], self.shape[1])) for d in slopes], np.empty(_PIECE_ROWS * _PIECE_COLUMNS)
         lift = self._lift(slice(None), shift)
         for part in _pieces(self.shape[1], _PIECE_COLUMNS):
             for rows in _pieces(self.shape[0], _PIECE_ROWS):
                 scratch = _within_room(room, rows, part)
                 dense.widen(self._X, rows.start, part.start, shift[part], self._code, lift[part], scratch)
-                out[:, part] += d[rows].T @ scratch  # BLAS takes half as long for it as for the transpose
-        return out.T
+                for out, d in zip(found, slopes, strict=True):
+                    out[:, part] += d[rows].T @ scratch  # BLAS takes half as long for it as for the transpose
+        return [out.T for out in found]
 
-    def _gradient_by_columns(self, d: Floats, shift: Floats) -> Floats:
-        out, room = np.zeros((self.shape[1], d.shape[1])), np.empty(_COLUMN_PIECE_ROWS * _COLUMN_PIECE)
+    def _gradient_by_columns(self, slopes: Sequence[Floats], shift: Floats) -> list[Floats]:
+        found, room = [np.zeros((self.shape[1], d.shape[1])) for d in slopes], np.empty(_COLUMN_PIECE_ROWS * _COLUMN_PIECE)
         lift = self._lift(slice(None), shift)
         for part in _pieces(self.shape[1], _COLUMN_PIECE):
             for rows in _pieces(self.shape[0], _COLUMN_PIECE_ROWS):
                 scratch = _within_room(room, part, rows)
                 dense.widen_turned(self._X, rows.start, part.start, shift[part], self._code, lift[part], scratch)
-                out[part] += scratch @ d[rows]
-        return out
+                for out, d in zip(found, slopes, strict=True):
+                    out[part] += scratch @ d[rows]
+        return found
 
 
 class _SparseBlock:
@@ -294,10 +296,11 @@ class CSRBlock(_SparseBlock):
         sparse.eta_csr(*self._parts, position, coef, out)
         return out
 
-    def gradient(self, d: Floats, shift: Floats) -> Floats:
-        out = np.zeros((self._shape[1], d.shape[1]))
-        sparse.gradient_csr(*self._parts, d, out)
-        return out
+    def gradient(self, slopes: Sequence[Floats], shift: Floats) -> list[Floats]:
+        found = [np.zeros((self._shape[1], d.shape[1])) for d in slopes]
+        for d, out in zip(slopes, found, strict=True):
+            sparse.gradient_csr(*self._parts, d, out)
+        return found
 
     def take(self, columns: Ints) -> CSCBlock:
         return _as_tile(self.gather(columns))
@@ -340,10 +343,11 @@ class CSCBlock(_SparseBlock):
         sparse.eta_csc(*self._parts, columns, coef, out)
         return out
 
-    def gradient(self, d: Floats, shift: Floats) -> Floats:
-        out = np.zeros((self._shape[1], d.shape[1]))
-        sparse.gradient_csc(*self._parts, d, out)
-        return out
+    def gradient(self, slopes: Sequence[Floats], shift: Floats) -> list[Floats]:
+        found = [np.zeros((self._shape[1], d.shape[1])) for d in slopes]
+        for d, out in zip(slopes, found, strict=True):
+            sparse.gradient_csc(*self._parts, d, out)
+        return found
 
     def take(self, columns: Ints) -> CSCBlock:
         return _as_tile(self.gather(columns))

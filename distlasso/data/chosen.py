@@ -5,7 +5,7 @@ For columns that are asked about round after round where memory does not allow t
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import final
 
 import numpy as np
@@ -51,11 +51,12 @@ class ChosenColumns:
             out += block.eta(np.arange(part.stop - part.start), np.ascontiguousarray(coef[part]), shift[part])
         return out
 
-    def gradient(self, d: Floats, shift: Floats) -> Floats:
-        out = np.empty((self._columns.size, d.shape[1]))
+    def gradient(self, slopes: Sequence[Floats], shift: Floats) -> list[Floats]:
+        found = [np.empty((self._columns.size, d.shape[1])) for d in slopes]
         for part, block in self._pieces(self._all):
-            out[part] = block.gradient(d, shift[part])
-        return out
+            for out, own in zip(found, block.gradient(slopes, shift[part]), strict=True):
+                out[part] = own
+        return found
 
     def take(self, columns: Ints) -> Block:
         block = as_block(self.gather(columns))

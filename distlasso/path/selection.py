@@ -252,7 +252,7 @@ class _Run:
         return [done[r * self._fits : (r + 1) * self._fits] for r in range(len(self._options))], lambdas
 
     def _share_columns(self, tasks: list[Task], lockstep: Lockstep) -> list[Task]:
-        """One strong set for all fits that the same columns may enter."""
+        """Strong columns that all fits keep together, where the same may enter them."""
         data, first = self._data, tasks[0]
         options = data.options
         alike = all(np.array_equal(task.free, first.free) for task in tasks)
@@ -262,7 +262,7 @@ class _Run:
         tasks = [_closed(task) for task in tasks]
         shared = Shared(first.free)
         if keeps == "coordinator":
-            shared.gathered = Gathered(data.exchange)
+            shared.gathered, shared.apart = Gathered(data.exchange), not data.sparse
             self._gathered = shared.gathered if data.sparse else None
             if data.sparse and descends(options.loss, options.solver):
                 members = [Member(task.space, own) for task, own in zip(tasks, self._members(), strict=False)]

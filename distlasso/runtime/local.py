@@ -21,7 +21,7 @@ from distlasso.data.chosen import ChosenColumns
 from distlasso.data.dataset import Dataset
 from distlasso.data.pieces import Pieces
 from distlasso.events import Listener, ignore
-from distlasso.queries import Ask, Gather, Own, Request, Rows, Tiles, answer, merge_answers
+from distlasso.queries import Ask, Gather, Own, Request, Rows, Tiles, answer, answer_gradients, are_alike, merge_answers
 from distlasso.runtime.blas import one_blas_thread
 from distlasso.runtime.cache import StrongColumns
 from distlasso.runtime.plan import Bundle, MergeTree, Plan
@@ -157,13 +157,29 @@ def _sweep(part: Part, asks: Sequence[Ask]) -> list[list[object]]:
     totals: list[list[object]] = [[] for _ in asks]
     if not asks:
         return totals
+    groups = _alike(asks)
     for blocks, start, stop in part.bands():
-        for k, ask in enumerate(asks):
-            rows = part.spaces[ask.rows].slice(start, stop, ask.derivative)
-            tiles = part.tiles(blocks, ask.request) if ask.request.columns is None else part.chosen(blocks, ask.request)
-            found = answer(tiles, rows, ask.request)
-            totals[k] = merge_answers(ask.request, 0, totals[k], found) if totals[k] else found
+        for group in groups:
+            own = [asks[k] for k in group]
+            rows, requests = [part.spaces[ask.rows].slice(start, stop, ask.derivative) for ask in own], [ask.request for ask in own]
+            tiles = (part.tiles if requests[0].columns is None else part.chosen)(blocks, requests[0])
+            found = answer_gradients(tiles, rows, requests) if len(group) > 1 else [answer(tiles, rows[0], requests[0])]
+            for k, one in zip(group, found, strict=True):
+                totals[k] = merge_answers(asks[k].request, 0, totals[k], one) if totals[k] else one
     return totals
+
+
+def _alike(asks: Sequence[Ask]) -> list[list[int]]:
+    """Asks in groups whose tiles are widened once for all."""
+    groups: list[list[int]] = []
+    for k, ask in enumerate(asks):
+        for group in groups:
+            if are_alike(asks[group[0]].request, ask.request):
+                group.append(k)
+                break
+        else:
+            groups.append([k])
+    return groups
 
 
 def _look(part: Part, ask: Ask, kept: StrongColumns) -> list[object]:

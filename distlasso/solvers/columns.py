@@ -70,6 +70,11 @@ class Columns:
         return self._parts is not None
 
     @property
+    def stored(self) -> Any:
+        """The columns alone, as they are stored."""
+        return self.X if self.is_sparse else self.X[:, self._at]
+
+    @property
     def entries(self) -> int:
         """Size of the matrix that a look at one model goes through."""
         return int(self.X.size) if self.is_sparse else self.rows.y.size * self._at.size

@@ -55,7 +55,7 @@ class Frame:
     def slope(self, tile: Block, shift: Floats, d: Floats) -> Floats:
         """Columns' products with d [rows, L]."""
         total = d.sum(axis=0)
-        inner = (tile.gradient(np.ascontiguousarray(d), shift) - np.outer(self.rest, total)) / self.scale[:, None]
+        inner = (tile.gradient([np.ascontiguousarray(d)], shift)[0] - np.outer(self.rest, total)) / self.scale[:, None]
         return np.concatenate([inner, total[None, :]]) if self.intercept else inner
 
     def rows(self, tile: Block, shift: Floats) -> Floats:
