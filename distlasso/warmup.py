@@ -19,7 +19,10 @@ import scipy.sparse as sp
 from distlasso.data.dataset import Dataset
 from distlasso.kernels import KERNELS
 from distlasso.path.fit import fit_path
+from distlasso.penalties import Bounds4
 from distlasso.schedules.concave import MCP
+from distlasso.solvers.correlations import Correlations, approach
+from distlasso.solvers.quadratic import DenseForm
 
 _TALL, _WIDE = (300, 20), (40, 200)
 _USUAL: dict[str, Any] = {"n_lambdas": 6, "lambda_min_ratio": 0.1, "runtime": "serial"}
@@ -57,6 +60,7 @@ def warm_up() -> Warmed:
         warnings.simplefilter("ignore")  # tiny data may leave a certificate open; nobody looks at the solutions
         for data, y, options in _cases():
             fit_path(data, y, **(_USUAL | options))
+        _by_correlations()
     stats = [kernel.stats for kernel in KERNELS if kernel.signatures]
     folders = {str(Path(one.cache_path)) for one in stats if one.cache_path}
     return Warmed(
@@ -88,6 +92,15 @@ def _cases() -> Iterator[tuple[Any, Any, dict[str, Any]]]:
     for count in (6, 11, 13):
         for loss, target in (("squared", y), ("logistic", (y > np.median(y)).astype(np.float64))):
             yield scarce, target, {"loss": loss, "n_lambdas": count}
+
+
+def _by_correlations() -> None:
+    """What descends on correlations in float32, which fits of few rows do not."""
+    rng = np.random.default_rng(0)
+    X = np.asfortranarray(rng.standard_normal((40, 9)))
+    form = DenseForm(X, np.zeros(9), (X * X).mean(axis=0), np.full(40, 1 / 40), X[:, :3].sum(axis=1), None)
+    penalty = Bounds4(np.full(9, 0.1), np.zeros(9), np.full(9, -np.inf), np.full(9, np.inf))
+    approach(form, Correlations(9), [penalty] * 2, np.zeros((9, 2)), 1e-9)
 
 
 def _encodings(codes: Any) -> Iterator[Any]:

@@ -6,7 +6,7 @@ In *Gram form* one pass answers every lambda; in *residual form* the coordinator
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import final
@@ -24,17 +24,21 @@ from distlasso.coordinator.products import Member, Products
 from distlasso.coordinator.space import Space
 from distlasso.coordinator.spanned import Spanned, at_worst
 from distlasso.data.blocks import symmetric
-from distlasso.penalties import AtLambda, spelled
+from distlasso.penalties import AtLambda, Bounds4, spelled
 from distlasso.queries import Gather, Gradient, GradientPartial, Models, Square
-from distlasso.solvers.abreast import SPAN, approach
+from distlasso.solvers import abreast as sparse_columns
+from distlasso.solvers import correlations
 from distlasso.solvers.block_coordinate import is_small, solve
 from distlasso.solvers.columns import Columns, LossRows
-from distlasso.solvers.lanes import LANES, Trail, abreast, side_by_side
+from distlasso.solvers.correlations import Correlations
+from distlasso.solvers.lanes import LANES, Trail, side_by_side
 from distlasso.solvers.newton import Newton
 from distlasso.solvers.quadratic import DenseForm, GramForm, Quadratic, SparseForm
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+Mask = NDArray[np.bool_]
+_Approach = Callable[[Sequence[Bounds4], Floats], tuple[Floats, Mask]]
 
 _EPS = float(np.finfo(np.float64).eps)
 
@@ -128,19 +132,19 @@ class Squared:
         solutions = np.empty((strong.columns.size, len(batch)))
         form = strong.form.restrict(np.arange(strong.columns.size))
         entries = strong.columns.size * (strong.columns.size if self._form == "gram" else task.y.size)
-        forms, held = [form, *(form.twin() for _ in range(LANES - 1))], self._abreast()
+        forms = [form, *(form.twin() for _ in range(LANES - 1))]
         newtons = [Newton(task.space.sd.size) for _ in range(LANES)]
-        at_once, trail = LANES if held is None else SPAN, strong.trail.copy()
+        ahead, at_once = self._abreast(target)
+        trail = strong.trail.copy()
         for first in range(0, len(batch), at_once):
             models = range(first, min(first + at_once, len(batch)))
             for k in models:
                 start = starts[k]
                 solutions[:, k] = trail.ahead(batch[k]) if start is None else start
             left = list(models)
-            if held is not None:
+            if ahead is not None:
                 penalties = [batch[k].take(strong.columns) for k in models]
-                level = np.zeros(len(models))
-                solutions[:, models], _, arrived = approach(held, penalties, solutions[:, models], level, target)
+                solutions[:, models], arrived = ahead(penalties, solutions[:, models])
                 left = [k for k, there in zip(models, arrived, strict=True) if not there or is_small(solutions[:, k])]
             for at in range(0, len(left), LANES):
                 lanes = left[at : at + LANES]
@@ -153,13 +157,22 @@ class Squared:
                 trail.add(batch[k], solutions[:, k])
         return solutions
 
-    def _abreast(self) -> Columns | None:
-        """The strong columns for descent on several lambdas at once, where they are sparse and have no Gram."""
+    def _abreast(self, target: float) -> tuple[_Approach | None, int]:
+        """What takes several lambdas of a batch towards their optima at once, if anything does, and how many."""
         form, task = self._held().form, self._task
+        if isinstance(form, DenseForm) and not form.has_few_rows:
+            told = Correlations(form.curvature.size)
+            return (lambda penalties, b: correlations.approach(form, told, penalties, b, target)), correlations.SPAN
         if not isinstance(form, SparseForm) or form.has_gram:
-            return None
+            return None, LANES
         y = task.y - task.space.y_centre
-        return Columns(form.X, form.centre, None, LossRows(task.exchange.loss, y, task.weight, None, task.space.intercept))
+        held = Columns(form.X, form.centre, None, LossRows(task.exchange.loss, y, task.weight, None, task.space.intercept))
+
+        def approach(penalties: Sequence[Bounds4], b: Floats) -> tuple[Floats, Mask]:
+            found, _, arrived = sparse_columns.approach(held, penalties, b, np.zeros(len(penalties)), target)
+            return found, arrived
+
+        return approach, sparse_columns.SPAN
 
     def certify(self, batch: Sequence[AtLambda]) -> Certified:
         """Gaps of the batch: from complete statistics where their rounding bound allows, else from a fresh pass."""
@@ -171,7 +184,7 @@ class Squared:
         complete = self._form == "gram" and exact
         if complete or (self._form == "residual" and all(at.confined_to(strong.columns) for at in batch)):
             self.certificate = (self.certificate or STATISTICS) if complete else CONFINED
-            gradients[strong.columns], rr = _look(strong.form, solutions)
+            gradients[strong.columns], rr = strong.form.look(solutions)
         elif exact and self._free is None and all(at.penalty is batch[0].penalty for at in batch):
             self.certificate = SPANNED
             gradients, rr = self._span(batch, rounding)
@@ -190,7 +203,7 @@ class Squared:
         if self._spanned is None:
             self._spanned = Spanned(space, self.null_gradient())
         form = form.by_products(space.g0[columns], space.yy) if isinstance(form, SparseForm) else form
-        slopes, rr = _look(form, self._batch)
+        slopes, rr = form.look(self._batch)
         spread, outside = np.sqrt(space.curvature), np.setdiff1d(task.keep, columns)
         lams = np.array([at.lam for at in batch])
         reach = float(np.min(batch[0].penalty.at(1.0).l1[outside] / spread[outside], initial=np.inf))
@@ -296,7 +309,7 @@ class Squared:
         models = Models(own, coef, space.y_centre - space.remainder[own] @ coef)
         if task.by_columns:
             assert isinstance(strong.form, SparseForm | DenseForm)
-            residuals = np.concatenate(abreast(strong.form.residuals, batch, strong.form.entries), axis=1)
+            residuals = strong.form.residuals(batch)
             found = task.exchange.gradient(task.weight[:, None] * residuals, models, sparse=task.sparse)
         else:
             found = task.exchange.ask(Gradient(), models)
@@ -304,12 +317,6 @@ class Squared:
         gradients, mean = np.zeros((space.sd.size, which.size)), found.total if space.intercept else np.zeros(which.size)
         gradients[task.keep] = (found.gradient - np.outer(space.remainder, mean))[task.keep]
         return gradients, found.square - mean**2, mean
-
-
-def _look(form: Quadratic, b: Floats) -> tuple[Floats, Floats]:
-    """Gradients [S, L] on the columns of a form, and rr [L], at several b [S, L]."""
-    looks = abreast(form.look, b, form.entries)
-    return np.concatenate([u for u, _ in looks], axis=1), np.concatenate([square for _, square in looks])
 
 
 def rounding_bound(task: Task, columns: Ints, b: Floats) -> Floats:

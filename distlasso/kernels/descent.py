@@ -26,7 +26,7 @@ Ints = NDArray[np.int64]
 
 @kernel
 def descend_gram(
-    gram: Floats, u: Floats, l1: Floats, l2: Floats, low: Floats, high: Floats, b: Floats, epochs: int
+    gram: NDArray[np.floating], u: Floats, l1: Floats, l2: Floats, low: Floats, high: Floats, b: Floats, epochs: int
 ) -> None:
     """Gram form: u falls by gram[j] times the change of b_j."""
     for _ in range(epochs):
@@ -80,7 +80,7 @@ def restrict_gram(gram: Floats, columns: Ints) -> NDArray[np.float32]:
 
 
 @kernel
-def apply_gram(gram: Floats, columns: Ints, v: Floats) -> Floats:
+def apply_gram(gram: NDArray[np.floating], columns: Ints, v: Floats) -> Floats:
     """Rows and columns of some columns times v, where they lie."""
     out = np.empty(columns.size)
     for i in range(columns.size):
@@ -92,7 +92,7 @@ def apply_gram(gram: Floats, columns: Ints, v: Floats) -> Floats:
 
 
 @kernel
-def slope_gram(gram: Floats, g: Floats, support: Ints, b: Floats) -> Floats:
+def slope_gram(gram: NDArray[np.floating], g: Floats, support: Ints, b: Floats) -> Floats:
     """g - gram b, for b that is 0 outside its support."""
     u = g.copy()
     for j in support:
@@ -215,13 +215,23 @@ def combine_sparse(data: Floats, indices: NDArray[np.int32], indptr: Ints, b: Fl
 
 @kernel
 def scale_dense(
-    X: NDArray[np.generic], at: Ints, centre: Floats, code: Any, lift: Floats, scale: Floats, out: NDArray[np.floating]
-) -> None:
-    """out_ij = scale_i (x_ij - centre_j)."""
+    X: NDArray[np.generic], row: int, at: Ints, centre: Floats, code: Any, lift: Floats, scale: Floats, factor: Floats,
+    out: NDArray[np.floating],
+) -> None:  # fmt: skip
+    """out_ij = scale_i (x_ij - centre_j) factor_j; i counts from ``row`` on."""
     for j in range(out.shape[1]):
-        x, c, m = X[:, at[j]], centre[j], lift[j]
-        for i in range(out.shape[0]):
-            out[i, j] = scale[i] * centred(x[i], c, code, m)
+        x, z, c, m, f = X[row : row + out.shape[0], at[j]], out[:, j], centre[j], lift[j], factor[j]
+        for i in range(z.size):
+            z[i] = scale[row + i] * centred(x[i], c, code, m) * f
+
+
+@kernel
+def widen_chosen(X: NDArray[np.generic], row: int, at: Ints, centre: Floats, code: Any, lift: Floats, out: Floats) -> None:
+    """out_ji = x_ij - centre_j, column by column; i counts from ``row`` on."""
+    for j in range(out.shape[0]):
+        x, z, c, m = X[row : row + out.shape[1], at[j]], out[j], centre[j], lift[j]
+        for i in range(z.size):
+            z[i] = centred(x[i], c, code, m)
 
 
 @kernel

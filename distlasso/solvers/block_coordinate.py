@@ -85,31 +85,32 @@ def solve(
     b = np.clip(b, penalty.low, penalty.high)  # a start that was extrapolated may be outside
     free = penalty.is_free()
     best, stall = Solved(b.copy(), np.inf, np.inf), Stall()
-    start = 0.5 * form.move(b)[1] + penalty.value(b)
+    u, rr = form.move(b)
+    start = 0.5 * rr + penalty.value(b)
     # Gaps that cannot be told from none say nothing: among such, the last descent has the best slopes.
     least = _ROUNDING * abs(start) if target < _ROUNDING * abs(start) else 0.0
     moved = least == 0.0
     for _ in range(_MAX_OUTER):
-        u, rr = form.move(b)
-        gap = _gap(u, rr, b, penalty, free)
+        gap = restricted_gap(u, rr, b, penalty, free)
         if gap <= max(best.gap, least):
             best = Solved(b.copy(), gap, rr)
         if stall.seen(gap, start):
             break
         if gap <= target and moved:
-            return _polish(form, penalty, best, least, newton, names) if polish else best
+            return _polish(form, penalty, Solved(b, gap, rr), u, least, newton, names) if polish else best
         work = near(u, b, penalty)
         if work.size == 0:
             break
         if work.size > MOST * b.size:
             work = np.arange(b.size)
         part = form.restrict(work)
-        found = _descend(part, penalty.take(work), b[work], target, newton, names[work])
+        found = descend(part, penalty.take(work), b[work], target, newton, names[work])
         if np.array_equal(found, b[work]):
             break
         b[work], moved = found, True
         if _sunk(part, penalty.take(work), found, start):
             return Solved(b, np.inf, rr)
+        u, rr = form.move(b)
     return best
 
 
@@ -118,15 +119,16 @@ def _sunk(form: Quadratic, penalty: Bounds4, b: Floats, start: float) -> bool:
     return 0.5 * form.rr() + penalty.value(b) < -start
 
 
-def _polish(form: Quadratic, penalty: Bounds4, found: Solved, least: float, newton: Newton, names: Ints) -> Solved:
+def _polish(
+    form: Quadratic, penalty: Bounds4, found: Solved, u: Floats, least: float, newton: Newton, names: Ints
+) -> Solved:
     """One direct step to rounding where the support is small: it costs nothing, and weights act like repeated rows."""
     if not is_small(found.b) or found.rr <= 0.0:
         return found
     b, free = found.b.copy(), penalty.is_free()
-    u, rr = form.peek()
-    _solve_support(form, penalty, b, u, rr, 0.0, 0.0, newton, names)
+    _solve_support(form, penalty, b, u, found.rr, 0.0, 0.0, newton, names)
     u, rr = form.move(b)
-    gap = _gap(u, rr, b, penalty, free)
+    gap = restricted_gap(u, rr, b, penalty, free)
     return Solved(b, gap, rr) if gap <= max(found.gap, least) else found
 
 
@@ -135,13 +137,13 @@ def is_small(b: Floats) -> bool:
     return 0 < int(np.count_nonzero(b)) <= SMALL
 
 
-def near(u: Floats, b: Floats, penalty: Bounds4) -> Ints:
-    """Columns worth visiting: those with a coefficient, and those whose slope nearly allows one."""
+def near(u: Floats, b: Floats, penalty: Bounds4, share: float = _NEAR) -> Ints:
+    """Columns worth visiting: those with a coefficient, and those whose slope allows one, or nearly."""
     allowed = np.maximum(np.where(penalty.high > 0, u, 0.0), np.where(penalty.low < 0, -u, 0.0))
-    return np.flatnonzero((b != 0) | (allowed > _NEAR * penalty.l1) | penalty.is_free())
+    return np.flatnonzero((b != 0) | (allowed > share * penalty.l1) | penalty.is_free())
 
 
-def _gap(u: Floats, rr: float, b: Floats, penalty: Bounds4, free: NDArray[np.bool_]) -> float:
+def restricted_gap(u: Floats, rr: float, b: Floats, penalty: Bounds4, free: NDArray[np.bool_]) -> float:
     """Restricted gap; the leftover gradient of free columns that no bound holds is charged at face value."""
     if not free.any():
         return duality_gap(rr, u, b, penalty)[0]
@@ -150,7 +152,7 @@ def _gap(u: Floats, rr: float, b: Floats, penalty: Bounds4, free: NDArray[np.boo
     return duality_gap(rr, np.where(free, 0.0, u), b, penalty)[0] + charge
 
 
-def _descend(
+def descend(
     form: Quadratic, penalty: Bounds4, b: Floats, target: float, newton: Newton, names: Ints
 ) -> Floats:
     """Descend on a working set until its own gap is a third of the target."""
@@ -162,7 +164,7 @@ def _descend(
         before = b.copy()
         form.descend(penalty, b, _EPOCHS)
         u, rr = form.peek()
-        gap = _gap(u, rr, b, penalty, free)
+        gap = restricted_gap(u, rr, b, penalty, free)
         if gap <= target / 3 or np.array_equal(before, b) or stall.seen(gap, start) or _sunk(form, penalty, b, abs(start)):
             break
         if len(b) > SMALL and not tells_products(form) and gap < _BRISK * last:

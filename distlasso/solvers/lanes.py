@@ -42,8 +42,14 @@ def side_by_side(jobs: Sequence[Callable[[], T]], entries: int, least: int = _WO
 
 def abreast(work: Callable[[Floats], T], b: Floats, entries: int) -> list[T]:
     """What work finds for models b [S, L]: for the first half of them, and for the second, ``side_by_side``."""
-    middle = -(-b.shape[1] // LANES)
-    return side_by_side([partial(work, part) for part in (b[:, :middle], b[:, middle:]) if part.shape[1]], entries, _WORTH_A_LOOK)
+    return halves(lambda own: work(b[:, own]), b.shape[1], entries)
+
+
+def halves(work: Callable[[slice], T], size: int, entries: int) -> list[T]:
+    """What work finds for the first half of a range, and for the second, ``side_by_side``."""
+    middle = -(-size // LANES)
+    return side_by_side([partial(work, own) for own in (slice(middle), slice(middle, size)) if own != slice(size, size)],
+                        entries, _WORTH_A_LOOK)  # fmt: skip
 
 
 @final

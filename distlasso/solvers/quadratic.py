@@ -8,7 +8,8 @@ the total weight W. Read next: ``block_coordinate.py``.
 
 from __future__ import annotations
 
-from typing import Protocol, final
+from collections.abc import Iterator, Sequence
+from typing import Any, Protocol, final
 
 import numpy as np
 import scipy.sparse as sp
@@ -17,7 +18,9 @@ from numpy.typing import NDArray
 from distlasso.data import csc
 from distlasso.data.missing import Imputation, in_registers
 from distlasso.kernels import descent, sparse
+from distlasso.kernels.rank_k import add_square
 from distlasso.penalties import Bounds4
+from distlasso.solvers.lanes import abreast, halves
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -26,7 +29,8 @@ Ints = NDArray[np.int64]
 SPARSE_ADVANTAGE = 8
 # Every batch of lambdas works products out anew, in time that grows with the rows; up to here they are worth it.
 _FEW_ROWS = 4096
-_ROWS = 8192  # rows of the columns that are widened at once
+_PIECE_ROWS, _PIECE = 512, 128  # rows and columns that are widened at once: 512 kB, which stay in cache
+_ROWS = 1024  # rows of columns whose products are taken
 _SPARE = 0.6  # of the columns: fewer are multiplied where they lie, which is slower an entry than all of them
 
 
@@ -41,7 +45,7 @@ class Quadratic(Protocol):
         """Set the state to b afresh; return u = (1/W) X' W r and rr = (1/W) sum_i w_i r_i^2."""
 
     def look(self, b: Floats) -> tuple[Floats, Floats]:
-        """u [S, L] and rr [L] of several b [S, L]; the state stays."""
+        """u [S, L] and rr [L] of several b [S, L], on as many threads as pay; the state stays."""
 
     @property
     def entries(self) -> int:
@@ -83,13 +87,14 @@ class GramForm:
     model of another loss.
     """
 
-    def __init__(self, gram: Floats, g0: Floats, yy: float) -> None:
+    def __init__(self, gram: NDArray[Any], g0: Floats, yy: float) -> None:
+        """``gram`` may be float32, where the quadratic is a model whose slope is right at one b; see ``correlations.py``."""
         self._gram, self._g0, self._yy = np.ascontiguousarray(gram), g0, yy
         self._u, self._b = g0.copy(), np.zeros_like(g0)
 
     @property
     def curvature(self) -> Floats:
-        return np.ascontiguousarray(np.diag(self._gram))
+        return np.diag(self._gram).astype(np.float64)
 
     def move(self, b: Floats) -> tuple[Floats, float]:
         self._b = b.copy()
@@ -97,6 +102,9 @@ class GramForm:
         return self.peek()
 
     def look(self, b: Floats) -> tuple[Floats, Floats]:
+        return _joined(abreast(self._look, b, self.entries))
+
+    def _look(self, b: Floats) -> tuple[Floats, Floats]:
         active = np.flatnonzero((b != 0).any(axis=1))
         u = self._g0[:, None] - self._gram[active].T @ b[active]
         return u, self._yy - np.einsum("sl,sl->l", b, self._g0[:, None] + u)
@@ -120,13 +128,11 @@ class GramForm:
         return self._yy - float(self._b @ (self._g0 + self._u))
 
     def apply(self, columns: Ints, v: Floats) -> Floats:
-        if columns.size == self._g0.size:
-            return np.asarray(self._gram @ v)
         if columns.size < _SPARE * self._g0.size:
             return np.asarray(descent.apply_gram(self._gram, columns, v))
-        full = np.zeros_like(self._g0)
+        full = np.zeros(self._g0.size, self._gram.dtype)
         full[columns] = v
-        return np.asarray((self._gram @ full)[columns])
+        return np.asarray((self._gram @ full)[columns], dtype=np.float64)
 
     def gram(self, columns: Ints) -> NDArray[np.float32]:
         return np.asfortranarray(self._gram[np.ix_(columns, columns)], dtype=np.float32)
@@ -173,7 +179,15 @@ class DenseForm:
 
     def residuals(self, b: Floats) -> Floats:
         """y - X b of several b [S, L], computed afresh, [n, L]."""
-        return np.stack([self._y - self._eta(own) for own in b.T], axis=1)
+        active, eta = np.flatnonzero((b != 0).any(axis=1)), np.zeros((self._y.size, b.shape[1]))
+        own = np.ascontiguousarray(b[active])
+
+        def add(within: slice) -> None:
+            for columns, rows, scratch in self._pieces(active, within):
+                eta[rows] += scratch.T @ own[columns]
+
+        halves(add, self._y.size, self.entries)
+        return self._y[:, None] - eta
 
     def move(self, b: Floats) -> tuple[Floats, float]:
         self._d = self._w * (self._y - self._eta(b))
@@ -181,7 +195,14 @@ class DenseForm:
 
     def look(self, b: Floats) -> tuple[Floats, Floats]:
         residuals = self.residuals(b)
-        u = np.stack([self._correlate(self._w * own) for own in residuals.T], axis=1)
+        d, u, every = self._w[:, None] * residuals, np.zeros(b.shape), np.arange(self._at.size)
+
+        def add(within: slice) -> None:
+            own = u[within]
+            for columns, rows, scratch in self._pieces(every[within], slice(self._y.size)):
+                own[columns] += scratch @ d[rows]
+
+        halves(add, every.size, self.entries)
         return u, self._w @ (residuals * residuals)
 
     @property
@@ -202,9 +223,7 @@ class DenseForm:
         return float(self._inverse @ (self._d * self._d))
 
     def apply(self, columns: Ints, v: Floats) -> Floats:
-        full = np.zeros_like(self._h)
-        full[columns] = v
-        return self._correlate(self._w * self._eta(full))[columns]
+        return self._correlate(self._w * self._eta(v, columns), columns)
 
     @property
     def has_few_rows(self) -> bool:
@@ -214,22 +233,36 @@ class DenseForm:
     def scaled(self, columns: Ints) -> NDArray[np.float32]:
         """Columns, centred and times the root of the weights, in float32 and Fortran order: their products are the Hessian."""
         scaled = np.empty((self._y.size, columns.size), dtype=np.float32, order="F")
-        centre, lift = self._centre[columns], self._lift[columns]
-        descent.scale_dense(self._X, self._at[columns], centre, self._code, lift, np.sqrt(self._w), scaled)
+        self._scale(0, columns, np.ones(columns.size), scaled)
         return scaled
+
+    def correlations(self, old: Ints, new: Ints) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Correlations of new columns with old ones [old, new], and among themselves [new, new], summed in float32."""
+        both = np.concatenate([old, new])
+        factor = 1.0 / deviations(self._h[both])
+
+        def some(rows: slice) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+            cross, upper = np.zeros((old.size, new.size), np.float32), np.zeros((new.size, new.size), np.float32, order="F")
+            for row in range(rows.start or 0, rows.stop, _ROWS):
+                scaled = np.empty((min(_ROWS, rows.stop - row), both.size), np.float32, order="F")
+                self._scale(row, both, factor, scaled)
+                cross += scaled[:, : old.size].T @ scaled[:, old.size :]
+                add_square(scaled[:, old.size :], 1.0, upper)
+            return cross, upper
+
+        parts = halves(some, self._y.size, self.entries)
+        upper = sum((own for _, own in parts[1:]), parts[0][1])
+        return sum((own for own, _ in parts[1:]), parts[0][0]), upper + np.triu(upper, 1).T
 
     def gram(self, columns: Ints) -> NDArray[np.float32]:
         scaled = self.scaled(columns)
         return np.asfortranarray(scaled.T @ scaled)
 
     def hessian(self, columns: Ints) -> Floats:
-        total, root = np.zeros((columns.size, columns.size)), np.sqrt(self._w)
+        total, factor = np.zeros((columns.size, columns.size)), np.ones(columns.size)
         for start in range(0, self._y.size, _ROWS):
-            rows = slice(start, start + _ROWS)
-            scaled = np.empty((root[rows].size, columns.size), order="F")
-            part = np.asfortranarray(self._X[rows, self._at[columns]])
-            held = (part, np.arange(columns.size), self._centre[columns], self._code, self._lift[columns])
-            descent.scale_dense(*held, root[rows], scaled)
+            scaled = np.empty((min(_ROWS, self._y.size - start), columns.size), order="F")
+            self._scale(start, columns, factor, scaled)
             total += scaled.T @ scaled
         return total
 
@@ -242,14 +275,33 @@ class DenseForm:
     def twin(self) -> DenseForm:
         return DenseForm(self._X, self._centre, self._h, self._w, self._y, self._imputation, self._at)
 
-    def _eta(self, b: Floats) -> Floats:
+    def _scale(self, row: int, columns: Ints, factor: Floats, out: NDArray[Any]) -> None:
+        """Columns, centred, times the root of the weights and a factor each; rows from ``row`` on."""
+        held = (self._X, row, self._at[columns], self._centre[columns], self._code, self._lift[columns])
+        descent.scale_dense(*held, np.sqrt(self._w), factor, out)
+
+    def _pieces(self, columns: Ints, rows: slice) -> Iterator[tuple[slice, slice, Floats]]:
+        """Some rows of some columns, centred, a few at a time: which of the columns, which rows, values [columns, rows]."""
+        room = np.empty(_PIECE_ROWS * _PIECE)
+        for first in range(0, columns.size, _PIECE):
+            own = columns[first : first + _PIECE]
+            held = (self._at[own], self._centre[own], self._code, self._lift[own])
+            for row in range(rows.start or 0, rows.stop, _PIECE_ROWS):
+                height = min(_PIECE_ROWS, rows.stop - row)
+                scratch = room[: own.size * height].reshape(own.size, height)
+                descent.widen_chosen(self._X, row, *held, scratch)
+                yield slice(first, first + own.size), slice(row, row + height), scratch
+
+    def _eta(self, b: Floats, columns: Ints | slice = slice(None)) -> Floats:
         eta = np.zeros_like(self._y)
-        descent.combine_dense(self._X, self._at, self._centre, self._code, self._lift, np.ascontiguousarray(b), eta)
+        held = (self._at[columns], self._centre[columns], self._code, self._lift[columns])
+        descent.combine_dense(self._X, *held, np.ascontiguousarray(b), eta)
         return eta
 
-    def _correlate(self, d: Floats) -> Floats:
-        out = np.empty(self._h.size)
-        descent.correlate_dense(self._X, self._at, self._centre, self._code, self._lift, d, out)
+    def _correlate(self, d: Floats, columns: Ints | slice = slice(None)) -> Floats:
+        held = (self._at[columns], self._centre[columns], self._code, self._lift[columns])
+        out = np.empty(held[0].size)
+        descent.correlate_dense(self._X, *held, d, out)
         return out
 
 
@@ -284,6 +336,9 @@ class SparseForm:
 
     def residuals(self, b: Floats) -> Floats:
         """y - X b of several b [S, L], computed afresh, [n, L]."""
+        return np.concatenate(abreast(self._residuals, b, self.entries), axis=1)
+
+    def _residuals(self, b: Floats) -> Floats:
         active, eta = np.flatnonzero((b != 0).any(axis=1)), np.zeros((self._y.size, b.shape[1]))
         sparse.eta_csc(*self._parts, active, np.ascontiguousarray(b[active]), eta)
         return self._y[:, None] - (eta - self.centre @ b)
@@ -293,7 +348,10 @@ class SparseForm:
         return self.peek()
 
     def look(self, b: Floats) -> tuple[Floats, Floats]:
-        residuals = self.residuals(b)
+        return _joined(abreast(self._look, b, self.entries))
+
+    def _look(self, b: Floats) -> tuple[Floats, Floats]:
+        residuals = self._residuals(b)
         d, u = self._w[:, None] * residuals, np.zeros(b.shape)
         sparse.gradient_csc(*self._parts, d, u)
         return u - np.outer(self.centre, d.sum(axis=0)), self._w @ (residuals * residuals)
@@ -367,3 +425,13 @@ class SparseForm:
         out = np.empty(self._h.size)
         descent.correlate_sparse(*self._parts, d, out)
         return out - self.centre * float(d.sum())
+
+
+def _joined(looks: Sequence[tuple[Floats, Floats]]) -> tuple[Floats, Floats]:
+    """Looks at models that were split."""
+    return np.concatenate([u for u, _ in looks], axis=1), np.concatenate([rr for _, rr in looks])
+
+
+def deviations(curvature: Floats) -> Floats:
+    """Roots of curvatures, 1 where there is none."""
+    return np.where(curvature > 0.0, np.sqrt(np.maximum(curvature, 0.0)), 1.0)
