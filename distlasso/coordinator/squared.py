@@ -130,8 +130,8 @@ class Squared:
         """Solutions [S, L] of a batch; a problem without a start follows its predecessors."""
         strong, task = self._held(), self._task
         solutions = np.empty((strong.columns.size, len(batch)))
-        form = strong.form.restrict(np.arange(strong.columns.size))
-        entries = strong.columns.size * (strong.columns.size if self._form == "gram" else task.y.size)
+        form = self._at_work(starts, target)
+        entries = form.entries if isinstance(form, GramForm) else strong.columns.size * task.y.size
         forms = [form, *(form.twin() for _ in range(LANES - 1))]
         newtons = [Newton(task.space.sd.size) for _ in range(LANES)]
         ahead, at_once = self._abreast(target)
@@ -156,6 +156,14 @@ class Squared:
             for k in models:
                 trail.add(batch[k], solutions[:, k])
         return solutions
+
+    def _at_work(self, starts: Sequence[Floats | None], target: float) -> Quadratic:
+        """What to descend on: products alone, where they are held and their rounding cannot be seen in a gap of ``target``."""
+        strong, space = self._held(), self._task.space
+        form, known = strong.form, np.stack([strong.trail.b, *(b for b in starts if b is not None)], axis=1)
+        if isinstance(form, SparseForm) and rounding_bound(self._task, strong.columns, known).max() <= 0.2 * target:
+            form = form.by_products(space.g0[strong.columns], space.yy)
+        return form.twin()
 
     def _abreast(self, target: float) -> tuple[_Approach | None, int]:
         """What takes several lambdas of a batch towards their optima at once, if anything does, and how many."""

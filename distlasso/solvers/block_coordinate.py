@@ -32,6 +32,7 @@ _BRISK = 0.3  # share of the gap that four epochs leave while descent alone is f
 _MAX_INNER = 200
 _MAX_HALVINGS = 6
 _ROUNDING = 1e-13  # of the objective: smaller gaps are mostly rounding
+_EPS = float(np.finfo(np.float64).eps)
 _FALL, _PATIENCE = 0.99, 20  # direct steps, and working sets, without a gap smaller than before: what is left is rounding
 
 
@@ -188,7 +189,7 @@ def _solve_support(
     slope = u[support] - own.l1 * np.sign(mine) - own.l2 * mine
     before, length = 0.5 * rr + penalty.value(b), 1.0
     # The gap is of first order in the relative error of a gradient, unlike the objective.
-    share = 0.3 * max(target, 0.02 * gap) / max(before, gap)
+    share = max(0.3 * max(target, 0.02 * gap) / max(before, gap), _EPS)
     enough = share * (own.l1 + own.l2 * np.abs(mine)) + share * max(before, gap) * own.is_free() / (1.0 + np.abs(mine))
     step = newton.step(form, support, names[support], mine, own.l2, slope, enough)
     for _ in range(_MAX_HALVINGS):
