@@ -113,6 +113,11 @@ class ElasticNet:
         l1 = self.l1_ratio * weight if self.weights is None else self.l1_ratio * weight * self.weights
         return Bounds4(l1, (1.0 - self.l1_ratio) * weight * self.scale, self.low, self.high)
 
+    def take(self, columns: NDArray[np.int64]) -> ElasticNet:
+        """Restrict to some columns."""
+        weights = None if self.weights is None else self.weights[columns]
+        return ElasticNet(self.l1_ratio, self.scale[columns], self.factors[columns], self.low[columns], self.high[columns], weights)
+
     def on(self, columns: NDArray[np.int64]) -> list[object]:
         """What it says about some columns, value by value."""
         vectors = (self.scale, self.factors, self.low, self.high, self.weights)
@@ -123,7 +128,9 @@ class ElasticNet:
 
         Columns without a penalty never decide a grid: they get 0.
         """
-        allowed = np.maximum(np.where(self.high > 0, gradient, 0.0), np.where(self.low < 0, -gradient, 0.0))
+        allowed, shut = np.abs(gradient), np.flatnonzero((self.high <= 0) | (self.low >= 0))
+        own = gradient[shut]
+        allowed[shut] = np.maximum(np.where(self.high[shut] > 0, own, 0.0), np.where(self.low[shut] < 0, -own, 0.0))
         weight = self.factors * self.scale * max(self.l1_ratio, LEAST_RATIO)
         if self.weights is not None:
             weight = weight * self.weights
@@ -176,7 +183,7 @@ class AtLambda:
 
     def take(self, columns: NDArray[np.int64]) -> Bounds4:
         """The four vectors of some columns."""
-        return self.penalty.at(self.lam).take(columns)
+        return self.penalty.take(columns).at(self.lam)
 
     def confined_to(self, columns: NDArray[np.int64]) -> bool:
         """Whether only some columns may have a coefficient other than zero."""

@@ -17,7 +17,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from distlasso.coordinator.space import Space
-from distlasso.penalties import Bounds4
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -72,7 +71,7 @@ class Spanned:
         share, cross = np.linalg.lstsq(inner[np.ix_(base, base)], inner[base, m:], rcond=_RANK)[0], inner[base, m:]
         rest = np.diag(inner)[m:] - np.einsum("ik,ik->k", share, 2.0 * cross - inner[np.ix_(base, base)] @ share)
         radius = np.sqrt(np.maximum(rest, 0.0) + slack * (1.0 + np.abs(share).sum(axis=0)) ** 2)
-        gradients = self._gradient @ share
+        gradients = (share.T @ self._gradient.T).T  # one model after the other
         gradients[:, chosen], radius[chosen] = self._gradient[:, m:], 0.0
         keep = np.unique(np.concatenate([[0], np.arange(self._b.shape[1])[-_KEPT:]]))
         self._b, self._gradient = self._b[:, keep], self._gradient[:, keep]
@@ -99,9 +98,3 @@ def _deflate(rest: Floats, j: int, size: float) -> None:
     """Take what lies along a residual out of all."""
     if rest[j, j] > _RANK * size:
         rest -= np.outer(rest[:, j], rest[j]) / rest[j, j]
-
-
-def at_worst(u: Floats, away: Floats, penalty: Bounds4) -> Floats:
-    """Gradients that are off by ``away`` at most, as bad as they may be wherever that passes the penalty, [p]."""
-    up, down = np.where(penalty.high > 0, u + away, 0.0), np.where(penalty.low < 0, away - u, 0.0)
-    return np.where(np.maximum(up, down) <= penalty.l1, u, np.where(up >= down, up, -down))

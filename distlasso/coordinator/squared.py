@@ -22,9 +22,10 @@ from distlasso.coordinator.gathered import Gathered
 from distlasso.coordinator.problem import CONFINED, SPANNED, STATISTICS, SWEPT, Certified, Sums, Task
 from distlasso.coordinator.products import Member, Products
 from distlasso.coordinator.space import Space
-from distlasso.coordinator.spanned import Spanned, at_worst
+from distlasso.coordinator.spanned import Spanned
 from distlasso.data.blocks import symmetric
-from distlasso.penalties import AtLambda, Bounds4, spelled
+from distlasso.kernels.gap import at_worst
+from distlasso.penalties import AtLambda, Bounds4, ElasticNet, spelled
 from distlasso.queries import Gather, Gradient, GradientPartial, Models, Square
 from distlasso.solvers import abreast as sparse_columns
 from distlasso.solvers import correlations
@@ -68,6 +69,7 @@ class Squared:
         self._asked: list[AtLambda] = []  # of the last batch, and its solutions
         self._batch = np.empty((0, 0))
         self._spanned: Spanned | None = None
+        self._kept: tuple[ElasticNet, ElasticNet] | None = None  # a penalty, and what it is within the problem
         self.certificate = ""
         self.lavish = task.sparse and form == "residual"
         self.most = MAX_BATCH
@@ -186,7 +188,7 @@ class Squared:
         """Gaps of the batch: from complete statistics where their rounding bound allows, else from a fresh pass."""
         task, strong, solutions = self._task, self._held(), self._batch
         space, n_models = task.space, len(batch)
-        gradients, mean = np.zeros((space.sd.size, n_models)), np.zeros(n_models)
+        gradients, mean = np.zeros((space.sd.size, n_models), order="F"), np.zeros(n_models)
         rounding = float(rounding_bound(task, strong.columns, solutions).max())
         exact = rounding <= 0.1 * task.tol * self.d0
         complete = self._form == "gram" and exact
@@ -213,17 +215,16 @@ class Squared:
         form = form.by_products(space.g0[columns], space.yy) if isinstance(form, SparseForm) else form
         slopes, rr = form.look(self._batch)
         spread, outside = np.sqrt(space.curvature), np.setdiff1d(task.keep, columns)
-        lams = np.array([at.lam for at in batch])
-        reach = float(np.min(batch[0].penalty.at(1.0).l1[outside] / spread[outside], initial=np.inf))
+        lams, unit = np.array([at.lam for at in batch]), batch[0].penalty.at(1.0)
+        reach = float(np.min(unit.l1[outside] / spread[outside], initial=np.inf))
         allowed = reach * np.maximum(lams - (LAVISH if self.lavish else EXPECTED) * lams[-1], 0.0)
 
         def sweep(which: Ints) -> Floats:
             return self._sweep(which)[0]
 
         gradients, radius = self._spanned.gradients(columns, self._batch, slopes, rounding, allowed, sweep)
-        for k, at in enumerate(batch):
-            if radius[k] > 0.0:
-                gradients[:, k] = at_worst(gradients[:, k], radius[k] * spread, at.penalty.at(at.lam))
+        for k in np.flatnonzero(radius):
+            at_worst(gradients[:, k], radius[k] * spread, lams[k] * unit.l1, unit.low, unit.high)
         gradients[columns] = slopes
         return gradients, rr
 
@@ -291,8 +292,14 @@ class Squared:
             u, rr, b[own], charge = self._refit(self._free, u, rr, b[own])
         full = np.zeros_like(u)
         full[columns] = b
-        gap, _ = duality_gap(rr, u[task.keep], full[task.keep], at.take(task.keep))
+        gap, _ = duality_gap(rr, u[task.keep], full[task.keep], self._within(at.penalty).at(at.lam))
         return (gap + charge) / self.d0, at.penalty.strength(u), rr
+
+    def _within(self, penalty: ElasticNet) -> ElasticNet:
+        """A penalty on the columns of the problem, which is made once for all lambdas that share it."""
+        if self._kept is None or self._kept[0] is not penalty:
+            self._kept = (penalty, penalty.take(self._task.keep))
+        return self._kept[1]
 
     def _refit(self, free: Free, u: Floats, rr: float, b: Floats) -> tuple[Floats, float, Floats, float]:
         """Refit the unpenalised columns that no bound holds; what cannot be made exact is charged to the gap."""

@@ -96,6 +96,11 @@ class Dataset:
         """Return the tile of row range ``i`` and column range ``j``."""
         return self.reader.read(i, j)
 
+    @property
+    def in_memory(self) -> bool:
+        """Whether tiles are views of arrays in this process, so that to read one costs nothing."""
+        return isinstance(self.reader, InMemory)
+
     def with_target(
         self, y: ArrayLike | None = None, sample_weight: ArrayLike | None = None, offset: ArrayLike | None = None
     ) -> Dataset:
