@@ -19,6 +19,7 @@ from distlasso.data.blocks import Block, symmetric
 from distlasso.data.missing import Imputation
 from distlasso.data.pieces import Pieces, side_by_side
 from distlasso.data.statistics import Statistics, hstack, merge
+from distlasso.kernels.gap import sums_of_rows
 from distlasso.losses import Loss
 
 Floats = NDArray[np.float64]
@@ -122,9 +123,9 @@ class Gradient:
         if band.bounds[0] > 0:  # sums of the rows alone are for the leftmost to tell
             nothing = np.zeros(derivative.shape[1])
             return GradientPartial(gradient, nothing, nothing)
-        weight = step.rows.weight[:, None]
-        square = np.divide(derivative * derivative, weight, out=np.zeros_like(derivative), where=weight > 0)
-        return GradientPartial(gradient, derivative.sum(axis=0), square.sum(axis=0))
+        total, square = np.zeros(derivative.shape[1]), np.zeros(derivative.shape[1])
+        sums_of_rows(np.ascontiguousarray(derivative), step.rows.weight, total, square)
+        return GradientPartial(gradient, total, square)
 
     def merge(self, left: object, right: object, axis: int) -> GradientPartial:
         assert isinstance(left, GradientPartial) and isinstance(right, GradientPartial)

@@ -1,4 +1,4 @@
-"""What duality gaps need of every column, in one visit to each: numpy takes twenty, and a fresh vector for most of them.
+"""What duality gaps need of every column or row, in one visit to each: numpy takes up to twenty, and a fresh vector for most.
 
 The certificate does without: it shares nothing with the solvers. Read next: ``../solvers/block_coordinate.py``, which stops
 by such gaps, and ``../coordinator/squared.py``, which puts gradients at their worst.
@@ -45,3 +45,14 @@ def at_worst(u: Floats, away: Floats, l1: Floats, low: Floats, high: Floats) -> 
         up, down = u[j] + away[j] if high[j] > 0.0 else 0.0, away[j] - u[j] if low[j] < 0.0 else 0.0
         if not max(up, down) <= l1[j]:
             u[j] = up if up >= down else -down
+
+
+@kernel
+def sums_of_rows(d: Floats, weight: Floats, total: Floats, square: Floats) -> None:
+    """total_l += sum_i d_il, square_l += sum_i d_il^2 / w_i, for d = w r that is 0 where w is."""
+    for i in range(d.shape[0]):
+        if weight[i] > 0.0:
+            share = 1.0 / weight[i]
+            for k in range(d.shape[1]):
+                total[k] += d[i, k]
+                square[k] += d[i, k] * d[i, k] * share
