@@ -15,6 +15,7 @@ import distlasso as dl
 from distlasso import certificate
 from distlasso.certificate import Free, duality_gap, project
 from distlasso.penalties import Bounds4, ElasticNet
+from distlasso.solvers import block_coordinate
 
 N, P = 120, 25
 
@@ -95,6 +96,23 @@ def test_unpenalised_columns_are_refitted_exactly_before_the_gap_is_taken() -> N
     np.testing.assert_allclose(u, X.T @ moved / N, atol=1e-12)
     assert rr == pytest.approx(float(moved @ moved) / N)
     assert np.abs(u[columns]).max() == 0.0
+
+
+@pytest.mark.parametrize("l1_ratio", [0.5, 1.0])
+@pytest.mark.parametrize("bound", [np.inf, 0.6, 0.0])
+def test_the_gap_that_solvers_stop_by_is_that_of_the_certificate(l1_ratio: float, bound: float) -> None:
+    rng = np.random.default_rng(7)
+    high = np.where(rng.random(P) < 0.5, np.inf, bound)
+    penalty = ElasticNet(l1_ratio, np.ones(P), np.where(rng.random(P) < 0.2, 0.0, 1.0), -high[::-1], high).at(0.1)
+    for scale in (0.05, 0.2, 2.0):
+        u, b, rr = scale * rng.standard_normal(P), np.clip(rng.standard_normal(P), penalty.low, penalty.high), rng.random()
+        b[rng.random(P) < 0.5] = 0.0
+        free = penalty.is_free() & ~penalty.is_pressed(u, b)
+        charge = float(np.sum(np.abs(u[free]) * (1.0 + np.abs(b[free]))))
+        exact = duality_gap(rr, np.where(free, 0.0, u), b, penalty)[0] + charge
+        assert block_coordinate.restricted_gap(u, rr, b, penalty, penalty.is_free()) == pytest.approx(exact, rel=1e-12, abs=1e-15)
+    u[0] = np.nan
+    assert not block_coordinate.restricted_gap(u, rr, b, penalty, penalty.is_free()) <= 1.0
 
 
 def test_the_printed_gap_of_a_path_is_that_of_the_data() -> None:

@@ -249,16 +249,22 @@ class Local:
     def run(self, asks: Sequence[Ask]) -> list[list[object]]:
         """Answer requests, each merged over all bundles, in one sweep."""
         self._moved += sum(asked(ask, len(self._plan.bundles)) for ask in asks)
-        asks_apart = self._dataset.in_memory and all(self._is_alone(ask.request) for ask in asks)
         with one_blas_thread():
-            answers = [answer for group in ([[ask] for ask in asks] if asks_apart else [asks]) for answer in self._answer(group)]
+            answers = [answer for group in self._groups(asks) for answer in self._answer(group)]
         kept = self._kept
         self._bytes += self._dataset.nbytes if kept is None or any(ask.request.columns is None for ask in asks) else 0
         self._bytes += sum(kept.nbytes(ask.place) for ask in asks if kept is not None and ask.request.columns is not None)
         return answers
 
-    def _is_alone(self, request: Request) -> bool:
-        return request.columns is None and (request.present or self._dataset.encoding != "dense")
+    def _groups(self, asks: Sequence[Ask]) -> list[Sequence[Ask]]:
+        """What to answer bundle by bundle: all at once, so that tiles are read once, unless that costs nothing.
+
+        Answers of a bundle that are as long as its columns wait for those of its neighbours. Of ten Grams of 1,000 columns, or
+        gradients of ten folds, these take more time in fresh memory than the products; of one after the other they do not.
+        """
+        dataset, by_rows = self._dataset, self._plan.axis == 0
+        little = all(ask.request.columns is None and (ask.request.present or dataset.encoding != "dense") for ask in asks)
+        return [[ask] for ask in asks] if by_rows and dataset.in_memory and little else [asks]
 
     def _answer(self, asks: Sequence[Ask]) -> list[list[object]]:
         """Answer requests bundle by bundle."""
