@@ -88,7 +88,8 @@ def test_more_columns_in_use_than_there_is_room_for_are_left_to_others(monkeypat
     assert not arrived[1] and told.columns.size <= 4
 
 
-def test_correlations_grow_to_what_they_would_be_at_once() -> None:
+def test_correlations_grow_to_what_they_would_be_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(correlations, "_STRIP", 2)
     form, told = dense(3, 1e3), Correlations(P)
     mask = np.zeros(P, dtype=np.bool_)
     for columns in ([5, 9, 2], [9, 30], [0, 1, 2, 59]):

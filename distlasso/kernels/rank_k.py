@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from distlasso.kernels.routines import routine
 
-_UPPER, _PLAIN, _TURNED = b"U", b"N", b"T"
+_UPPER, _PLAIN = b"U", b"N"
 _ROUTINES = {
     np.dtype(np.float64): (routine("cython_blas", "dsyrk", 10), ctypes.c_double),
     np.dtype(np.float32): (routine("cython_blas", "ssyrk", 10), ctypes.c_float),
@@ -26,16 +26,15 @@ def add_square(X: NDArray[Any], factor: float, out: NDArray[Any]) -> None:
 
     Parameters
     ----------
-    X : float64 or float32 [n, p], rows one after the other, or columns
+    X : float64 or float32 [n, p], rows one after the other
     factor : float
     out : as X [p, p], columns one after the other
     """
     n, p = X.shape
-    by_rows = X.flags.c_contiguous
-    assert (by_rows or X.flags.f_contiguous) and out.flags.f_contiguous and out.shape == (p, p) and X.dtype == out.dtype
+    assert X.flags.c_contiguous and out.flags.f_contiguous and out.shape == (p, p) and X.dtype == out.dtype
     syrk, number = _ROUTINES[X.dtype]
-    size, rows, apart = ctypes.c_int(p), ctypes.c_int(n), ctypes.c_int(p if by_rows else n)
+    size, rows = ctypes.c_int(p), ctypes.c_int(n)
     alpha, beta = number(factor), number(1.0)
-    uplo, trans = ctypes.c_char(_UPPER), ctypes.c_char(_PLAIN if by_rows else _TURNED)
+    uplo, trans = ctypes.c_char(_UPPER), ctypes.c_char(_PLAIN)
     by = ctypes.byref
-    syrk(by(uplo), by(trans), by(size), by(rows), by(alpha), X.ctypes.data, by(apart), by(beta), out.ctypes.data, by(size))
+    syrk(by(uplo), by(trans), by(size), by(rows), by(alpha), X.ctypes.data, by(size), by(beta), out.ctypes.data, by(size))

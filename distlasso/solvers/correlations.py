@@ -29,6 +29,7 @@ Mask = NDArray[np.bool_]
 SPAN = 8  # lambdas to solve at once
 _RIDGE = 1e-6  # on the diagonal: rounding of float32 may leave flat directions bent downwards
 _MOST = 6144  # columns in use: 150 MB, which an epoch goes through
+_STRIP = 512  # columns whose correlations are taken at once
 _MAX_LOOKS = 12
 _NEAR = 1.0  # of its l1: W6 holds two thirds of the columns of 0.9, for half a look more
 _BRISK = 0.5  # share of its gap that a look must take away, or the quadratic is not good enough
@@ -55,8 +56,10 @@ class Correlations:
             self._held[new] = True
             matrix = np.empty((size, size), dtype=np.float32)
             matrix[:held, :held] = self.matrix
-            cross, own = form.correlations(self.columns[:held], new)
-            matrix[:held, held:], matrix[held:, :held], matrix[held:, held:] = cross, cross.T, own
+            for first in range(held, size, _STRIP):
+                stop = min(first + _STRIP, size)
+                strip = form.correlations(self.columns[:stop], stop - first)
+                matrix[:stop, first:stop], matrix[first:stop, :first] = strip, strip[:first].T
             matrix[np.arange(held, size), np.arange(held, size)] = 1.0 + _RIDGE
             self.matrix = matrix
         return True

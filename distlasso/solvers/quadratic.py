@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 from distlasso.data import csc
 from distlasso.data.missing import Imputation, in_registers
 from distlasso.kernels import descent, sparse
-from distlasso.kernels.rank_k import add_square
 from distlasso.penalties import Bounds4
 from distlasso.solvers.lanes import abreast, halves
 
@@ -30,7 +29,7 @@ SPARSE_ADVANTAGE = 8
 # Every batch of lambdas works products out anew, in time that grows with the rows; up to here they are worth it.
 _FEW_ROWS = 4096
 _PIECE_ROWS, _PIECE = 512, 128  # rows and columns that are widened at once: 512 kB, which stay in cache
-_ROWS = 1024  # rows of columns whose products are taken
+_ROWS = 512  # rows of columns whose correlations are taken: with more, memory that is freed stays with the process
 _SPARE = 0.6  # of the columns: fewer are multiplied where they lie, which is slower an entry than all of them
 
 
@@ -236,23 +235,24 @@ class DenseForm:
         self._scale(0, columns, np.ones(columns.size), scaled)
         return scaled
 
-    def correlations(self, old: Ints, new: Ints) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Correlations of new columns with old ones [old, new], and among themselves [new, new], summed in float32."""
-        both = np.concatenate([old, new])
-        factor = 1.0 / deviations(self._h[both])
+    def correlations(self, columns: Ints, last: int) -> NDArray[np.float32]:
+        """Correlations of columns with the last few of them, [columns, last], summed in float32."""
+        factor = 1.0 / deviations(self._h[columns])
 
-        def some(rows: slice) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-            cross, upper = np.zeros((old.size, new.size), np.float32), np.zeros((new.size, new.size), np.float32, order="F")
+        def some(rows: slice) -> NDArray[np.float32]:
+            total, product = np.zeros((2, columns.size, last), np.float32)
+            room = np.empty(_ROWS * columns.size, np.float32)
             for row in range(rows.start or 0, rows.stop, _ROWS):
-                scaled = np.empty((min(_ROWS, rows.stop - row), both.size), np.float32, order="F")
-                self._scale(row, both, factor, scaled)
-                cross += scaled[:, : old.size].T @ scaled[:, old.size :]
-                add_square(scaled[:, old.size :], 1.0, upper)
-            return cross, upper
+                height = min(_ROWS, rows.stop - row)
+                scaled = room[: height * columns.size].reshape(columns.size, height).T
+                self._scale(row, columns, factor, scaled)
+                total += np.matmul(scaled.T, scaled[:, columns.size - last :], out=product)
+            return total
 
-        parts = halves(some, self._y.size, self.entries)
-        upper = sum((own for _, own in parts[1:]), parts[0][1])
-        return sum((own for own, _ in parts[1:]), parts[0][0]), upper + np.triu(upper, 1).T
+        total, *others = halves(some, self._y.size, self.entries)
+        for more in others:
+            total += more
+        return total
 
     def gram(self, columns: Ints) -> NDArray[np.float32]:
         scaled = self.scaled(columns)
