@@ -37,7 +37,7 @@ class Columns:
     """An exchange that knows one matrix."""
 
     def __init__(self, X: Any) -> None:
-        self.X, self.asked = X, list[int]()
+        self.X, self.asked, self.resident = X, list[int](), None
 
     def ask(self, query: Any, **_: Any) -> Any:
         assert isinstance(query, Gather) and (np.diff(query.columns) > 0).all()

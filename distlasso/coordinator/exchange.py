@@ -61,6 +61,7 @@ class Exchange:
     kept: int = -1  # whose strong columns; -1 is its own
     alike: bool = False  # whether the curvature of other fits will do
     workings: Workings | None = None
+    resident: NDArray[Any] | None = None  # the whole matrix, where the coordinator can look at columns as they lie
 
     def ask(
         self, query: Query, models: Models | None = None, derivative: Floats | None = None, *, sweep: bool = True

@@ -1,7 +1,7 @@
 """The strong columns as the coordinator holds them: gathered once, as stored, with room for those that come next.
 
-Fits that go side by side hold one copy: a fold is the same columns under weights of its own. Read next: ``shared.py``,
-``squared.py`` and ``held.py``, which look at them.
+Those of an array in this process stay where they lie. Fits that go side by side hold one copy: a fold is the same columns
+under weights of its own. Read next: ``shared.py``, ``squared.py`` and ``held.py``, which look at them.
 """
 
 from __future__ import annotations
@@ -35,17 +35,21 @@ class Gathered:
 
     def extend(self, columns: Ints) -> None:
         """Gather columns, and put them behind those held."""
+        self.columns = np.concatenate([self.columns, columns])
+        if self._exchange.resident is not None:
+            return
         order = np.argsort(columns, kind="stable")
         new: Pieces = self._exchange.ask(Gather(columns[order]), sweep=False)
-        self.columns = np.concatenate([self.columns, columns])
         if self._held is None:
             self._held = SparseRoom(new.shape[0]) if new.is_sparse else DenseRoom(new.shape[0], new.dtype)
         self._held.extend(new, order)
 
-    def places(self, columns: Ints) -> Ints:
-        """Where some columns are among those held."""
+    def dense(self, columns: Ints) -> tuple[NDArray[Any], Ints]:
+        """An array in Fortran order that has some of the columns, dense and as stored, and their places in it."""
+        if self._exchange.resident is not None:
+            return self._exchange.resident, columns
         order = np.argsort(self.columns)
-        return np.asarray(order[np.searchsorted(self.columns, columns, sorter=order)])
+        return self.first(self.columns.size), order[np.searchsorted(self.columns, columns, sorter=order)]
 
     def first(self, count: int) -> Columns:
         """The first few columns: a view, which later columns leave as it is."""

@@ -67,7 +67,7 @@ class Held:
         """Loss, and normal equations of unpenalised columns and intercept."""
         free = self._task.free.size  # they were admitted first
         border = np.ones((self._rows.y.size, free + 1))
-        border[:, :free] = self._task.space.centred(self._task.free, self.strong.X[:, :free])
+        border[:, :free] = self._task.space.centred(self._task.free, self.strong.first(free))
         value, etas, d = self._rows_at(b, intercept)
         curved = self._rows.weight[:, None] * self._rows.loss.curvature(self._rows.y[:, None], etas)
         information = [border.T @ (border * h[:, None]) for h in curved.T]
@@ -104,8 +104,9 @@ class Held:
         centre, imputed = space.centre[self.columns], space.imputed(self.columns)
         if self._task.sparse:
             return Columns(held.first(self.columns.size), centre, imputed, self._rows)
-        return Columns(held.first(held.columns.size), centre, imputed, self._rows, held.places(self.columns))
+        every, places = held.dense(self.columns)
+        return Columns(every, centre, imputed, self._rows, places)
 
     def _curvature(self, h: Floats) -> Curvature:
-        X = self._task.space.centred(self.columns, self.strong.stored)
+        X = self._task.space.centred(self.columns, self.strong.first(self.columns.size))
         return Curvature(X.T @ (X * h[:, None]), X.T @ h, float(h.sum()))

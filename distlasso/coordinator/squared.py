@@ -147,7 +147,7 @@ class Squared:
             if ahead is not None:
                 penalties = [batch[k].take(strong.columns) for k in models]
                 solutions[:, models], arrived = ahead(penalties, solutions[:, models])
-                left = [k for k, there in zip(models, arrived, strict=True) if not there or is_small(solutions[:, k])]
+                left = [k for k, there in zip(models, arrived, strict=True) if not there]
             for at in range(0, len(left), LANES):
                 lanes = left[at : at + LANES]
                 jobs = [partial(solve, forms[lane], batch[k].take(strong.columns), solutions[:, k], target=target,
@@ -168,11 +168,11 @@ class Squared:
         return form.twin()
 
     def _abreast(self, target: float) -> tuple[_Approach | None, int]:
-        """What takes several lambdas of a batch towards their optima at once, if anything does, and how many."""
+        """What takes several lambdas of a batch to their optima at once, if anything does, and how many."""
         form, task = self._held().form, self._task
-        if isinstance(form, DenseForm) and not form.has_few_rows:
+        if isinstance(form, DenseForm):
             told = Correlations(form.curvature.size)
-            return (lambda penalties, b: correlations.approach(form, told, penalties, b, target)), correlations.SPAN
+            return (lambda penalties, b: correlations.approach(form, told, penalties, b, target, polish=True)), correlations.SPAN
         if not isinstance(form, SparseForm) or form.has_gram:
             return None, LANES
         y = task.y - task.space.y_centre
@@ -180,7 +180,7 @@ class Squared:
 
         def approach(penalties: Sequence[Bounds4], b: Floats) -> tuple[Floats, Mask]:
             found, _, arrived = sparse_columns.approach(held, penalties, b, np.zeros(len(penalties)), target)
-            return found, arrived
+            return found, arrived & ~np.array([is_small(own) for own in found.T])
 
         return approach, sparse_columns.SPAN
 
@@ -263,8 +263,8 @@ class Squared:
         if task.sparse:
             X = held.first(columns.size)
             return SparseForm(X, centre, curvature, task.weight, y, self._gram(X, columns))
-        every = held.first(held.columns.size)
-        return DenseForm(every, centre, curvature, task.weight, y, space.imputed(columns), held.places(columns))
+        every, places = held.dense(columns)
+        return DenseForm(every, centre, curvature, task.weight, y, space.imputed(columns), places)
 
     def _gram(self, X: sp.csc_array, columns: Ints) -> Floats | None:
         """The Gram of sparse strong columns, where descent on it is the cheaper one."""

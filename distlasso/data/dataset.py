@@ -92,6 +92,15 @@ class Dataset:
     fingerprint: str = ""
     validated: bool = False  # ingest has looked at every value
 
+    @property
+    def resident(self) -> NDArray[Any] | None:
+        """The whole matrix, if it is dense, in this process, and has its columns one after the other; as stored."""
+        matrix = getattr(self.reader, "matrix", None)
+        # Kernels would be compiled anew for what must not be written to.
+        if type(matrix) is not np.ndarray or not matrix.flags.writeable:
+            return None
+        return matrix if matrix.flags.f_contiguous and not matrix.flags.c_contiguous else None
+
     def tile(self, i: int, j: int) -> Block:
         """Return the tile of row range ``i`` and column range ``j``."""
         return self.reader.read(i, j)

@@ -187,7 +187,7 @@ def opened(
             rows = make_rows(dataset)
             options = replace(options, listener=place.open(dataset, plan, rows, options.listener))
             beside = projection.coordinator_bytes + place.tiles_at_once() * projection.tile_bytes
-            exchange = Exchange(place, options.loss, None, options.listener)
+            exchange = Exchange(place, options.loss, None, options.listener, resident=dataset.resident)
             if checkpoint is not None:
                 room = None if options.memory is None else options.memory // 4
                 recorded = checkpoint.answers(place, of_cut(dataset, plan), options.listener, room)

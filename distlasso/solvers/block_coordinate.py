@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from distlasso.certificate import duality_gap
 from distlasso.kernels.gap import terms_of_gap
 from distlasso.penalties import Bounds4
-from distlasso.solvers.newton import SMALL, Newton, tells_products
+from distlasso.solvers.newton import SMALL, Newton
 from distlasso.solvers.quadratic import Quadratic
 
 Floats = NDArray[np.float64]
@@ -178,7 +178,7 @@ def descend(
         gap = restricted_gap(u, rr, b, penalty, free)
         if gap <= target / 3 or np.array_equal(before, b) or stall.seen(gap, start) or _sunk(form, penalty, b, abs(start)):
             break
-        if len(b) > SMALL and not tells_products(form) and gap < _BRISK * last:
+        if len(b) > SMALL and gap < _BRISK * last:
             last = gap
             continue  # a direct step would gain no more than the epochs that it costs
         last = gap

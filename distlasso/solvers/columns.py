@@ -69,10 +69,9 @@ class Columns:
         """Whether the columns are stored as CSC."""
         return self._parts is not None
 
-    @property
-    def stored(self) -> Any:
-        """The columns alone, as they are stored."""
-        return self.X if self.is_sparse else self.X[:, self._at]
+    def first(self, count: int) -> Any:
+        """The first few columns, as they are stored."""
+        return self.X[:, :count] if self.is_sparse else self.X[:, self._at[:count]]
 
     @property
     def entries(self) -> int:

@@ -26,8 +26,6 @@ Ints = NDArray[np.int64]
 
 # A Gram epoch streams |W|^2 numbers; a residual epoch visits the rows of every column twice: measured on sparse columns.
 SPARSE_ADVANTAGE = 8
-# Every batch of lambdas works products out anew, in time that grows with the rows; up to here they are worth it.
-_FEW_ROWS = 4096
 _PIECE_ROWS, _PIECE = 512, 128  # rows and columns that are widened at once: 512 kB, which stay in cache
 _ROWS = 512  # rows of columns whose correlations are taken: with more, memory that is freed stays with the process
 _SPARE = 0.6  # of the columns: fewer are multiplied where they lie, which is slower an entry than all of them
@@ -134,7 +132,7 @@ class GramForm:
         return np.asarray((self._gram @ full)[columns], dtype=np.float64)
 
     def gram(self, columns: Ints) -> NDArray[np.float32]:
-        return np.asfortranarray(self._gram[np.ix_(columns, columns)], dtype=np.float32)
+        return np.asarray(descent.restrict_gram(self._gram, columns)).T
 
     def hessian(self, columns: Ints) -> Floats:
         return np.ascontiguousarray(self._gram[np.ix_(columns, columns)])
@@ -175,6 +173,11 @@ class DenseForm:
     @property
     def curvature(self) -> Floats:
         return self._h
+
+    @property
+    def n_rows(self) -> int:
+        """Rows, those without a weight too."""
+        return int(self._y.size)
 
     def residuals(self, b: Floats) -> Floats:
         """y - X b of several b [S, L], computed afresh, [n, L]."""
@@ -224,17 +227,6 @@ class DenseForm:
     def apply(self, columns: Ints, v: Floats) -> Floats:
         return self._correlate(self._w * self._eta(v, columns), columns)
 
-    @property
-    def has_few_rows(self) -> bool:
-        """Whether products of columns in use are worth their time."""
-        return self._y.size <= _FEW_ROWS
-
-    def scaled(self, columns: Ints) -> NDArray[np.float32]:
-        """Columns, centred and times the root of the weights, in float32 and Fortran order: their products are the Hessian."""
-        scaled = np.empty((self._y.size, columns.size), dtype=np.float32, order="F")
-        self._scale(0, columns, np.ones(columns.size), scaled)
-        return scaled
-
     def correlations(self, columns: Ints, last: int) -> NDArray[np.float32]:
         """Correlations of columns with the last few of them, [columns, last], summed in float32."""
         factor = 1.0 / deviations(self._h[columns])
@@ -255,7 +247,8 @@ class DenseForm:
         return total
 
     def gram(self, columns: Ints) -> NDArray[np.float32]:
-        scaled = self.scaled(columns)
+        scaled = np.empty((self._y.size, columns.size), np.float32, order="F")
+        self._scale(0, columns, np.ones(columns.size), scaled)
         return np.asfortranarray(scaled.T @ scaled)
 
     def hessian(self, columns: Ints) -> Floats:

@@ -16,7 +16,9 @@ from distlasso.certificate import slope_gap, within
 from distlasso.penalties import Bounds4
 from distlasso.solvers.block_coordinate import MOST, Stall, near, solve
 from distlasso.solvers.columns import Columns
+from distlasso.solvers.correlations import Correlations, approach
 from distlasso.solvers.newton import Newton
+from distlasso.solvers.quadratic import DenseForm, Quadratic
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -25,6 +27,7 @@ _MAX_SETS = 100
 _MAX_STEPS = 100
 _SHARE = 0.03  # of its gap that a model is solved to: the next model will be another
 _MAX_HALVINGS = 40
+_FEW_ROWS = 4096  # every model has correlations of its own, in time that grows with the rows: up to here they are worth it
 _FLOOR = 1e-5  # of the mean curvature: rows that are saturated still bound the step
 
 
@@ -112,16 +115,24 @@ def _newton_steps(
         # eta less its weighted mean, on the columns centred by their weighted means
         y = model.z + (fitted - float(weight @ fitted) if held.rows.intercept else fitted)
         form = held.least_squares(weight, y, model.shift)
-        newton.reweight()
         own = Bounds4(penalty.l1 / scale, penalty.l2 / scale, penalty.low, penalty.high)
         aim = within(max(0.1 * target, _SHARE * gap), model.value, kinked=held.rows.loss.kinked) / scale
-        found = solve(form, own, b, target=aim, newton=newton, names=names).b
+        found = _solved(form, own, b, aim, newton, names)
         step = (found - b, model.ahead - float(model.shift @ (found - b)))
         moved = _line_search(held, penalty, (b, intercept), step, model.value + penalty.value(b))
         if moved is None:
             break
         b, intercept = moved
     return b, intercept
+
+
+def _solved(form: Quadratic, penalty: Bounds4, b: Floats, target: float, newton: Newton, names: Ints) -> Floats:
+    """The least of one weighted least-squares problem."""
+    if isinstance(form, DenseForm) and form.n_rows <= _FEW_ROWS:
+        (found,), (arrived,) = (part.T for part in approach(form, Correlations(b.size), [penalty], b[:, None], target))
+        if arrived:
+            return np.asarray(found)
+    return solve(form, penalty, b, target=target, newton=newton, names=names).b
 
 
 def _line_search(
