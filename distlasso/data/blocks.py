@@ -374,8 +374,8 @@ class CSCBlock(_SparseBlock):
 
 def symmetric(upper: Floats) -> Floats:
     """The matrix of which this is the upper triangle, whatever is below."""
-    out = np.triu(upper)
-    out += np.triu(upper, 1).T
+    out = np.array(upper, order="C")
+    dense.mirror(out)
     return out
 
 

@@ -46,16 +46,17 @@ class Cells:
 
     def gram(self, space: Space, grams: Sequence[Floats], own: Sequence[int]) -> Floats:
         """The Gram of a fit to some cells, centred and over their weight."""
-        total = np.zeros_like(grams[0])
-        for c in own:
+        total = grams[own[0]].copy()
+        for c in own[1:]:
             total += grams[c]
         total /= sum(self.statistics[c].weight for c in own)
-        return np.asarray(total - np.outer(space.remainder, space.remainder))
+        total -= np.outer(space.remainder, space.remainder)
+        return total
 
 
 def with_gram(task: Task, gram: Floats) -> Task:
     """A task that is given the Gram [p, p] of its rows."""
-    return replace(task, gram=np.ascontiguousarray(gram[np.ix_(task.keep, task.keep)]))
+    return replace(task, gram=gram if task.keep.size == len(gram) else np.ascontiguousarray(gram[np.ix_(task.keep, task.keep)]))
 
 
 def measure(data: Opened, rows: range, members: Sequence[Sequence[int]]) -> tuple[Cells, list[Space]]:

@@ -6,8 +6,11 @@ Everything else asks the rows. Read next: ``../held_out.py`` (the questions), ``
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import scipy.sparse as sp
@@ -15,6 +18,8 @@ from numpy.typing import NDArray
 
 from distlasso.coordinator.exchange import Exchange
 from distlasso.coordinator.gathered import Gathered
+from distlasso.data.blocks import Block
+from distlasso.data.dataset import as_block
 from distlasso.data.statistics import Statistics
 from distlasso.held_out import Eta, HeldOut
 from distlasso.queries import Ask, Models, Query
@@ -27,6 +32,7 @@ Ints = NDArray[np.int64]
 _EPS = float(np.finfo(np.float64).eps)
 _DIGITS = 1e-6  # relative error, by a bound that is far from reached, up to which sums serve as well as a pass
 _PREDICTIONS = 1 << 29  # bytes of predictions that are fetched at once
+_ROWS = 1024  # predicted at once by columns that are held: a hundred models of them stay in cache
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +133,7 @@ def no_score(name: str) -> str:
 def _by_predictions(
     held: Sequence[Held], score: Score, exchange: Exchange, rows: Sequence[RowSpace], first: int, gathered: Gathered | None
 ) -> list[Floats]:
-    found, X = list[Floats](), None if gathered is None else sp.csr_array(gathered.first(gathered.columns.size))
+    found, X = list[Floats](), None if gathered is None else as_block(sp.csr_array(gathered.first(gathered.columns.size)))
     size = [8 * own.intercept.size * sum(int(np.count_nonzero(rows[first + c].weight)) for c in own.cells) for own in held]
     start = 0
     while start < len(held):
@@ -137,26 +143,41 @@ def _by_predictions(
         if gathered is None or X is None:
             asks = [ask for own in held[start:stop] for ask in _asks(own, Eta(), exchange, first, intercept=False)]
             etas = iter([eta for (eta,) in exchange.send(asks)])
+            pieces = [[(_there(rows[first + c]), next(etas)) for c in own.cells] for own in held[start:stop]]
         else:
-            etas = (eta for own in held[start:stop] for eta in _etas(own, X, gathered.columns, rows, first))
-        for own in held[start:stop]:
-            spaces = [_there(rows[first + c]) for c in own.cells]
-            eta = np.concatenate([next(etas) + (0.0 if s.offset is None else s.offset[:, None]) for s in spaces])
-            y, weight = np.concatenate([s.y for s in spaces]), np.concatenate([s.weight for s in spaces])
-            eta += _level(own, exchange)
-            if score.rows is None:
-                found.append(auc(y, weight, eta))
-            else:
-                found.append(weight @ score.rows(exchange.loss, y[:, None], eta) / weight.sum())
+            pieces = [_etas(own, X, gathered.columns, rows, first) for own in held[start:stop]]
+        with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+            found += pool.map(partial(_score, score, exchange), held[start:stop], pieces)
         start = stop
     return found
 
 
-def _etas(own: Held, X: sp.csr_array, columns: Ints, rows: Sequence[RowSpace], first: int) -> Iterator[Floats]:
-    """Linear predictors [rows, L] without intercept on the cells of a fold, by the columns that are held."""
-    coef = np.ascontiguousarray(own.coef[:, columns].toarray().T)
+def _score(score: Score, exchange: Exchange, own: Held, pieces: Iterable[tuple[RowSpace, Floats]]) -> Floats:
+    """Score of every model [L] of a fold from its linear predictors without intercept, piece by piece."""
+    level, every = _level(own, exchange), list[tuple[RowSpace, Floats]]()
+    total, weight = np.zeros(level.size), 0.0
+    for space, predicted in pieces:
+        eta = predicted + level if space.offset is None else predicted + level + space.offset[:, None]
+        if score.rows is None:
+            every.append((space, eta))
+        else:
+            total += space.weight @ score.rows(exchange.loss, space.y[:, None], eta)
+            weight += float(space.weight.sum())
+    if score.rows is not None:
+        return total / weight
+    return auc(*(np.concatenate(parts) for parts in zip(*((space.y, space.weight, eta) for space, eta in every), strict=True)))
+
+
+def _etas(
+    own: Held, X: Block, columns: Ints, rows: Sequence[RowSpace], first: int
+) -> Iterator[tuple[RowSpace, Floats]]:
+    """Rows of the cells of a fold, a few at a time, and their linear predictors [rows, L] by the columns that are held."""
+    coef, every = np.ascontiguousarray(own.coef[:, columns].toarray().T), np.arange(columns.size)
     for c in own.cells:
-        yield X[np.flatnonzero(rows[first + c].weight)] @ coef
+        space, there = _there(rows[first + c]), np.flatnonzero(rows[first + c].weight)
+        for start in range(0, there.size, _ROWS):
+            few = there[start : start + _ROWS]
+            yield space.cut(start, start + _ROWS), X.some(few).eta(every, coef, np.zeros(columns.size))
 
 
 def _asks(own: Held, query: Query, exchange: Exchange, first: int, *, intercept: bool) -> list[Ask]:
