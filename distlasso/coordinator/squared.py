@@ -69,7 +69,9 @@ class Squared:
         self._asked: list[AtLambda] = []  # of the last batch, and its solutions
         self._batch = np.empty((0, 0))
         self._spanned: Spanned | None = None
-        self._kept: tuple[ElasticNet, ElasticNet] | None = None  # a penalty, and what it is within the problem
+        self._last: tuple[ElasticNet, Floats] | None = None  # a penalty, and its L1 part
+        self._inside = np.zeros(task.space.sd.size, dtype=np.bool_)  # who belongs to the problem
+        self._inside[task.keep] = True
         self.certificate = ""
         self.lavish = task.sparse and form == "residual"
         self.most = MAX_BATCH
@@ -285,21 +287,25 @@ class Squared:
 
     def _certify_one(self, at: AtLambda, b: Floats, u: Floats, rr: float) -> tuple[float, Floats, float]:
         """Gap relative to D0, strength of every column, and rr; refits unpenalised columns of b in place."""
-        task, columns = self._task, self._held().columns
-        charge = 0.0
+        columns, charge = self._held().columns, 0.0
         if self._free is not None:
             own = np.isin(columns, self._free.columns)
             u, rr, b[own], charge = self._refit(self._free, u, rr, b[own])
         full = np.zeros_like(u)
         full[columns] = b
-        gap, _ = duality_gap(rr, u[task.keep], full[task.keep], self._within(at.penalty).at(at.lam))
+        # All others add nothing to the gap: 0 times their slope, and a conjugate that is 0 on the way there. NaN is told.
+        told = ~(np.abs(u) <= at.lam * self._unit(at.penalty))
+        told[columns] = True
+        told &= self._inside
+        few = np.flatnonzero(told)
+        gap, _ = duality_gap(rr, u[few], full[few], at.take(few))
         return (gap + charge) / self.d0, at.penalty.strength(u), rr
 
-    def _within(self, penalty: ElasticNet) -> ElasticNet:
-        """A penalty on the columns of the problem, which is made once for all lambdas that share it."""
-        if self._kept is None or self._kept[0] is not penalty:
-            self._kept = (penalty, penalty.take(self._task.keep))
-        return self._kept[1]
+    def _unit(self, penalty: ElasticNet) -> Floats:
+        """The L1 part of a penalty at strength 1, which is made once for all lambdas that share it, [p]."""
+        if self._last is None or self._last[0] is not penalty:
+            self._last = (penalty, penalty.at(1.0).l1)
+        return self._last[1]
 
     def _refit(self, free: Free, u: Floats, rr: float, b: Floats) -> tuple[Floats, float, Floats, float]:
         """Refit the unpenalised columns that no bound holds; what cannot be made exact is charged to the gap."""

@@ -140,6 +140,7 @@ def _by_predictions(
         stop = start + 1
         while stop < len(held) and sum(size[start : stop + 1]) <= _PREDICTIONS:
             stop += 1
+        pieces: list[Iterable[tuple[RowSpace, Floats]]]
         if gathered is None or X is None:
             asks = [ask for own in held[start:stop] for ask in _asks(own, Eta(), exchange, first, intercept=False)]
             etas = iter([eta for (eta,) in exchange.send(asks)])

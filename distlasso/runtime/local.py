@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol, final
 
 import numpy as np
@@ -248,9 +249,15 @@ class Local:
 
     def run(self, asks: Sequence[Ask]) -> list[list[object]]:
         """Answer requests, each merged over all bundles, in one sweep."""
-        self._moved += sum(asked(ask, len(self._plan.bundles)) for ask in asks)
+        groups = self._groups(asks)
         with one_blas_thread():
-            answers = [answer for group in self._groups(asks) for answer in self._answer(group)]
+            if len(groups) > self._threads > 1:
+                with ThreadPoolExecutor(self._threads) as pool:
+                    parts = list(pool.map(partial(self._answer, threads=1), groups))
+            else:
+                parts = [self._answer(group, threads=self._threads) for group in groups]
+        self._moved += sum(asked(ask, len(self._plan.bundles)) for ask in asks) + sum(moved for _, moved in parts)
+        answers = [answer for part, _ in parts for answer in part]
         kept = self._kept
         self._bytes += self._dataset.nbytes if kept is None or any(ask.request.columns is None for ask in asks) else 0
         self._bytes += sum(kept.nbytes(ask.place) for ask in asks if kept is not None and ask.request.columns is not None)
@@ -261,28 +268,30 @@ class Local:
 
         Answers of a bundle that are as long as its columns wait for those of its neighbours. Of ten Grams of 1,000 columns, or
         gradients of ten folds, these take more time in fresh memory than the products; of one after the other they do not.
+        And while there are more of them than threads, a thread each spares them the meeting after every bundle.
         """
         dataset, by_rows = self._dataset, self._plan.axis == 0
         little = all(ask.request.columns is None and (ask.request.present or dataset.encoding != "dense") for ask in asks)
         return [[ask] for ask in asks] if by_rows and dataset.in_memory and little else [asks]
 
-    def _answer(self, asks: Sequence[Ask]) -> list[list[object]]:
-        """Answer requests bundle by bundle."""
-        bundles = self._plan.bundles
+    def _answer(self, asks: Sequence[Ask], threads: int) -> tuple[list[list[object]], int]:
+        """Answer requests bundle by bundle; returns also how many bytes the answers of all bundles have."""
+        bundles, moved = self._plan.bundles, 0
         tree = MergeTree(len(bundles), merge_all(asks, self._plan.axis))
 
         def one(bundle: Bundle) -> list[list[object]]:
             return answer_bundle(Part(self._dataset, bundle, self._rows), asks, self._kept)
 
-        def add(bundle: Bundle, partial: list[list[object]]) -> None:
-            self._moved += carried(partial)
-            tree.add(0, bundle.index, partial)
+        def add(bundle: Bundle, found: list[list[object]]) -> None:
+            nonlocal moved
+            moved += carried(found)
+            tree.add(0, bundle.index, found)
 
-        if self._threads == 1 or len(bundles) == 1:
+        if threads == 1 or len(bundles) == 1:
             for bundle in bundles:
                 add(bundle, one(bundle))
-            return tree.result()
-        with ThreadPoolExecutor(self._threads) as pool:
+            return tree.result(), moved
+        with ThreadPoolExecutor(threads) as pool:
             pending: deque[tuple[Bundle, Future[list[list[object]]]]] = deque()
             for bundle in bundles:
                 # Answers that wait for their turn to be merged hold memory: never more than the plan says.
@@ -292,7 +301,7 @@ class Local:
                 pending.append((bundle, pool.submit(one, bundle)))
             for bundle, future in pending:
                 add(bundle, future.result())
-        return tree.result()
+        return tree.result(), moved
 
     def bytes_read(self) -> int:
         """Decoded bytes of all tiles visited so far."""
