@@ -20,6 +20,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from distlasso.coordinator.space import Space
+from distlasso.kernels import sparse
 from distlasso.solvers.quadratic import SPARSE_ADVANTAGE
 
 Floats = NDArray[np.float64]
@@ -45,7 +46,7 @@ class Products:
         """``cells`` are the weights [n] of the rows of each cell, 0 outside."""
         self._rows = [np.flatnonzero(weight) for weight in cells]
         self._weights = [weight[rows] for weight, rows in zip(cells, self._rows, strict=True)]
-        self._members, self._n = members, cells[0].size
+        self._members = members
         self._size = 0
         self._grams: list[Floats] | None = [np.empty((0, 0)) for _ in members]
 
@@ -92,14 +93,12 @@ class Products:
 
     def _cross(self, X: sp.csc_array, held: int) -> Callable[[int], Floats]:
         """Products of all columns with the new ones over a cell: [S, new]."""
-        left, right = sp.csr_array(X), sp.csr_array(X[:, held:])
+        by_rows, (_, size) = sp.csr_array(X), X.shape
+        parts = (by_rows.data, by_rows.indices, by_rows.indptr.astype(np.int64))
 
         def cross(cell: int) -> Floats:
-            rows = self._rows[cell]
-            if rows.size == self._n:
-                weighted = right.multiply(self._weights[cell][:, None])
-                return np.asarray((X.T @ sp.csr_array(weighted)).toarray())
-            weighted = right[rows].multiply(self._weights[cell][:, None])
-            return np.asarray((left[rows].T @ sp.csr_array(weighted)).toarray())
+            out = np.zeros((size, size - held))
+            sparse.cross_csr(*parts, self._rows[cell], self._weights[cell], held, out)
+            return out
 
         return cross

@@ -27,12 +27,12 @@ _RANK = 1e-13  # share of a residual that counts as none
 
 @final
 class Spanned:
-    """The models that passes have seen last, the null model first: coefficients [S, m], gradients [p, m]."""
+    """The models that passes have seen last, the null model first: coefficients [S, m], gradients [m, p]."""
 
     def __init__(self, space: Space, gradient: Floats) -> None:
         """``gradient`` is that of the null model, 0 outside the problem."""
         self._space = space
-        self._b, self._gradient = np.zeros((0, 1)), gradient[:, None]
+        self._b, self._gradient = np.zeros((0, 1)), gradient[None, :]
 
     def gradients(
         self, columns: Ints, b: Floats, u: Floats, slack: float, allowed: Floats, sweep: Callable[[Ints], Floats]
@@ -60,22 +60,22 @@ class Spanned:
         """
         space, m = self._space, self._b.shape[1]
         self._b = np.concatenate([self._b, np.zeros((columns.size - len(self._b), m))])
-        all_b, all_u = np.hstack([self._b, b]), np.hstack([self._gradient[columns], u])
+        all_b, all_u = np.hstack([self._b, b]), np.hstack([self._gradient[:, columns].T, u])
         inner = (space.yy - space.g0[columns] @ all_b)[:, None] - all_u.T @ all_b
         inner = 0.5 * (inner + inner.T)
         chosen = _spanning(inner, m, slack, allowed)
         base = np.concatenate([np.arange(m), m + chosen])
         if chosen.size:
             self._b = np.hstack([self._b, b[:, chosen]])
-            self._gradient = np.hstack([self._gradient, sweep(chosen)])
+            self._gradient = np.vstack([self._gradient, sweep(chosen).T])
         share, cross = np.linalg.lstsq(inner[np.ix_(base, base)], inner[base, m:], rcond=_RANK)[0], inner[base, m:]
         rest = np.diag(inner)[m:] - np.einsum("ik,ik->k", share, 2.0 * cross - inner[np.ix_(base, base)] @ share)
         radius = np.sqrt(np.maximum(rest, 0.0) + slack * (1.0 + np.abs(share).sum(axis=0)) ** 2)
-        gradients = (share.T @ self._gradient.T).T  # one model after the other
-        gradients[:, chosen], radius[chosen] = self._gradient[:, m:], 0.0
+        gradients = share.T @ self._gradient
+        gradients[chosen], radius[chosen] = self._gradient[m:], 0.0
         keep = np.unique(np.concatenate([[0], np.arange(self._b.shape[1])[-_KEPT:]]))
-        self._b, self._gradient = self._b[:, keep], self._gradient[:, keep]
-        return gradients, radius
+        self._b, self._gradient = self._b[:, keep], self._gradient[keep]
+        return gradients.T, radius
 
 
 def _spanning(inner: Floats, known: int, slack: float, allowed: Floats) -> Ints:

@@ -211,14 +211,15 @@ class Squared:
 
     def _span(self, batch: Sequence[AtLambda], rounding: float) -> tuple[Floats, Floats]:
         """Gradients [p, L] and rr [L]: of some models by a pass, of those between as bad as they may be."""
-        task, space, columns, form = self._task, self._task.space, self._held().columns, self._held().form
+        space, columns, form = self._task.space, self._held().columns, self._held().form
         if self._spanned is None:
             self._spanned = Spanned(space, self.null_gradient())
         form = form.by_products(space.g0[columns], space.yy) if isinstance(form, SparseForm) else form
         slopes, rr = form.look(self._batch)
-        spread, outside = np.sqrt(space.curvature), np.setdiff1d(task.keep, columns)
-        lams, unit = np.array([at.lam for at in batch]), batch[0].penalty.at(1.0)
-        reach = float(np.min(unit.l1[outside] / spread[outside], initial=np.inf))
+        spread, outside = np.sqrt(space.curvature), self._inside.copy()
+        outside[columns] = False
+        lams, penalty, unit = np.array([at.lam for at in batch]), batch[0].penalty, self._unit(batch[0].penalty)
+        reach = float(np.min(unit[outside] / spread[outside], initial=np.inf))
         allowed = reach * np.maximum(lams - (LAVISH if self.lavish else EXPECTED) * lams[-1], 0.0)
 
         def sweep(which: Ints) -> Floats:
@@ -226,7 +227,7 @@ class Squared:
 
         gradients, radius = self._spanned.gradients(columns, self._batch, slopes, rounding, allowed, sweep)
         for k in np.flatnonzero(radius):
-            at_worst(gradients[:, k], radius[k] * spread, lams[k] * unit.l1, unit.low, unit.high)
+            at_worst(gradients[:, k], radius[k] * spread, lams[k] * unit, penalty.low, penalty.high)
         gradients[columns] = slopes
         return gradients, rr
 
@@ -335,8 +336,9 @@ class Squared:
         else:
             found = task.exchange.ask(Gradient(), models)
         assert isinstance(found, GradientPartial)
-        gradients, mean = np.zeros((space.sd.size, which.size)), found.total if space.intercept else np.zeros(which.size)
-        gradients[task.keep] = (found.gradient - np.outer(space.remainder, mean))[task.keep]
+        mean = found.total if space.intercept else np.zeros(which.size)
+        gradients = found.gradient - np.outer(space.remainder, mean)
+        gradients[~self._inside] = 0.0
         return gradients, found.square - mean**2, mean
 
 

@@ -50,6 +50,18 @@ def gradient_csr(data: Data, indices: Indices, indptr: Ints, d: Floats, out: Flo
                 out[j, m] += data[k] * d[i, m]
 
 
+@kernel
+def cross_csr(data: Data, indices: Indices, indptr: Ints, rows: Ints, weight: Floats, first: int, out: Floats) -> None:
+    """out_j,k-first += sum_i w_i x_ij x_ik over some rows, for columns k from ``first`` on."""
+    for at in range(rows.size):
+        start, stop = indptr[rows[at]], indptr[rows[at] + 1]
+        for b in range(start, stop):
+            if indices[b] >= first:
+                x, column = weight[at] * data[b], indices[b] - first
+                for a in range(start, stop):
+                    out[indices[a], column] += x * data[a]
+
+
 def gradient_csc(data: Data, indices: Indices, indptr: Ints, d: Floats, out: Floats) -> None:
     """out_jl += sum_i x_ij d_il, a few l at a time, whose parts of d lie next to each other."""
     first, models = 0, d.shape[1]

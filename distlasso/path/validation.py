@@ -175,10 +175,10 @@ def _etas(
     """Rows of the cells of a fold, a few at a time, and their linear predictors [rows, L] by the columns that are held."""
     coef, every = np.ascontiguousarray(own.coef[:, columns].toarray().T), np.arange(columns.size)
     for c in own.cells:
-        space, there = _there(rows[first + c]), np.flatnonzero(rows[first + c].weight)
-        for start in range(0, there.size, _ROWS):
-            few = there[start : start + _ROWS]
-            yield space.cut(start, start + _ROWS), X.some(few).eta(every, coef, np.zeros(columns.size))
+        space, own_rows = _there(rows[first + c]), X.some(np.flatnonzero(rows[first + c].weight))
+        for start in range(0, space.y.size, _ROWS):
+            few = np.arange(start, min(start + _ROWS, space.y.size))
+            yield space.cut(start, start + _ROWS), own_rows.some(few).eta(every, coef, np.zeros(columns.size))
 
 
 def _asks(own: Held, query: Query, exchange: Exchange, first: int, *, intercept: bool) -> list[Ask]:
