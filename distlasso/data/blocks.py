@@ -373,10 +373,10 @@ class CSCBlock(_SparseBlock):
 
 
 def symmetric(upper: Floats) -> Floats:
-    """The matrix of which this is the upper triangle, whatever is below."""
-    out = np.array(upper, order="C")
+    """The matrix of which this is the upper triangle, whatever is below; in its place, where the memory is our own."""
+    out = upper if upper.flags.writeable else upper.copy()
     dense.mirror(out)
-    return out
+    return out if out.flags.c_contiguous else out.T
 
 
 def _as_tile(own: sp.csc_array) -> CSCBlock:

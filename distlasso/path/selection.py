@@ -43,6 +43,7 @@ from distlasso.path.validation import CellGram, Held, by_pass, from_sums, no_sco
 from distlasso.runtime.local import RowSpace
 from distlasso.schedules.schedule import Schedule, as_schedule
 from distlasso.scores import Score, as_score
+from distlasso.solvers.lanes import side_by_side
 
 Floats = NDArray[np.float64]
 
@@ -228,7 +229,8 @@ class _Run:
             return spaces, [None] * len(spaces)
         grams = cells.grams()
         self._cells = [CellGram(s, gram, data.exchange.shift) for s, gram in zip(cells.statistics, grams, strict=True)]
-        return spaces, [cells.gram(space, grams, own) for space, own in zip(spaces, members, strict=True)]
+        jobs = [partial(cells.gram, space, grams, own) for space, own in zip(spaces, members, strict=True)]
+        return spaces, list(side_by_side(jobs, len(cells.rows) * grams[0].size))
 
     def _fit(self, spaces: Sequence[Space], grams: Sequence[Floats | None]) -> tuple[list[list[list[Fitted]]], list[list[Floats]]]:
         """Fit everything side by side: [ratio][fit][schedule], and the lambdas [ratio][schedule]."""

@@ -6,9 +6,7 @@ Everything else asks the rows. Read next: ``../held_out.py`` (the questions), ``
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -25,6 +23,7 @@ from distlasso.held_out import Eta, HeldOut
 from distlasso.queries import Ask, Models, Query
 from distlasso.runtime.local import RowSpace
 from distlasso.scores import Score, auc
+from distlasso.solvers.lanes import side_by_side
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -147,8 +146,8 @@ def _by_predictions(
             pieces = [[(_there(rows[first + c]), next(etas)) for c in own.cells] for own in held[start:stop]]
         else:
             pieces = [_etas(own, X, gathered.columns, rows, first) for own in held[start:stop]]
-        with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-            found += pool.map(partial(_score, score, exchange), held[start:stop], pieces)
+        jobs = [partial(_score, score, exchange, own, part) for own, part in zip(held[start:stop], pieces, strict=True)]
+        found += side_by_side(jobs, sum(size[start:stop]) // 8)
         start = stop
     return found
 
