@@ -23,6 +23,7 @@ from distlasso.coordinator.borrowed import borrow
 from distlasso.coordinator.exchange import Exchange
 from distlasso.events import Event
 from distlasso.queries import Ask
+from distlasso.solvers.lanes import Turns
 
 T = TypeVar("T")
 
@@ -33,7 +34,7 @@ class _Table:
 
     changed: threading.Condition = field(default_factory=threading.Condition)
     stopped: BaseException | None = None  # what every fit must raise where it asks next
-    turns: threading.Semaphore = field(default_factory=threading.Semaphore)  # of those that are at work
+    turns: Turns = field(default_factory=Turns)  # of those that are at work
 
 
 @final
@@ -71,11 +72,11 @@ class _Seat(Generic[T]):
     @contextmanager
     def _waiting(self) -> Iterator[None]:
         """Let another fit work meanwhile."""
-        self.table.turns.release()
+        self.table.turns.__exit__()
         try:
             yield
         finally:
-            self.table.turns.acquire()
+            self.table.turns.__enter__()
 
     def _wait_for(self, ready: Callable[[], bool]) -> None:
         self.table.changed.notify_all()
@@ -125,7 +126,7 @@ class Lockstep:
         of each fit with its number, on the calling thread.
         """
         self._exchange, self._count, self._at_once = exchange, count, at_once
-        self._table = _Table(turns=threading.Semaphore(turns))
+        self._table = _Table(turns=Turns(turns))
         self._announce_to = announce or (lambda k, event: exchange.listener(event))
         self.exchanges = [replace(exchange, rows=k, fit=k) for k in range(count)] if count > 1 else [exchange]
         self._seats: dict[int, _Seat[Any]] = {}

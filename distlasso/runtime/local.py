@@ -264,14 +264,14 @@ class Local:
         return answers
 
     def _groups(self, asks: Sequence[Ask]) -> list[Sequence[Ask]]:
-        """What to answer bundle by bundle: all at once, so that tiles are read once, unless that costs nothing.
+        """What to answer bundle by bundle: all at once, so that tiles are read once, unless each takes only its own rows of them.
 
-        Answers of a bundle that are as long as its columns wait for those of its neighbours. Of ten Grams of 1,000 columns, or
-        gradients of ten folds, these take more time in fresh memory than the products; of one after the other they do not.
-        And while there are more of them than threads, a thread each spares them the meeting after every bundle.
+        Answers of a bundle that are as long as its columns wait for those of its neighbours. Of ten Grams of 1,000 columns these
+        take more time in fresh memory than the products; of one after the other they do not. And while there are more of them
+        than threads, a thread each spares them the meeting after every bundle.
         """
         dataset, by_rows = self._dataset, self._plan.axis == 0
-        little = all(ask.request.columns is None and (ask.request.present or dataset.encoding != "dense") for ask in asks)
+        little = all(ask.request.columns is None and ask.request.present for ask in asks)
         return [[ask] for ask in asks] if by_rows and dataset.in_memory and little else [asks]
 
     def _answer(self, asks: Sequence[Ask], threads: int) -> tuple[list[list[object]], int]:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from functools import partial
+from threading import Semaphore
 from typing import TypeVar, final
 
 import numpy as np
@@ -27,15 +28,35 @@ _WORTH_A_LOOK = 1 << 15  # entries, which every model goes through
 _WORTH_A_THREAD = 1 << 20  # entries: at 500 x 2,000, where fewer are held, threads took 30 to 50 % more CPU and no less time
 
 
+_AT_WORK: list[None] = []  # an entry for each of the fits that go side by side and are at work
+
+
+@final
+class Turns:
+    """How many of several fits may be at work at the same time: a semaphore, and those that have it share the processors."""
+
+    def __init__(self, count: int = 1) -> None:
+        self._turns = Semaphore(count)
+
+    def __enter__(self) -> None:
+        self._turns.acquire()
+        _AT_WORK.append(None)
+
+    def __exit__(self, *_: object) -> None:
+        _AT_WORK.pop()
+        self._turns.release()
+
+
 def side_by_side(jobs: Sequence[Callable[[], T]], entries: int, least: int = _WORTH_A_THREAD) -> list[T]:
-    """Run jobs on as many threads as there are processors, and return their results in order.
+    """Run jobs on as many threads as there are processors for each fit at work, and return their results in order.
 
     ``entries`` is the size of the matrix that each job goes through, ``least`` what is worth a thread. Epochs over a small one
     are short, so the jobs would mostly wait for each other to let go of the interpreter: one after the other takes less then.
     """
-    if len(jobs) == 1 or entries < least:
+    threads = min(len(jobs), (os.cpu_count() or 1) // max(len(_AT_WORK), 1))
+    if threads <= 1 or entries < least:
         return [job() for job in jobs]
-    with ThreadPoolExecutor(min(len(jobs), os.cpu_count() or 1)) as pool:
+    with ThreadPoolExecutor(threads) as pool:
         # A context each, which holds the caller's np.errstate.
         return [future.result() for future in [pool.submit(copy_context().run, job) for job in jobs]]
 
