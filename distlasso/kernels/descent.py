@@ -216,9 +216,9 @@ def scale_dense(
     X: NDArray[np.generic], row: int, at: Ints, centre: Floats, code: Any, lift: Floats, scale: Floats, factor: Floats,
     out: NDArray[np.floating],
 ) -> None:  # fmt: skip
-    """out_ij = scale_i (x_ij - centre_j) factor_j; i counts from ``row`` on."""
-    for j in range(out.shape[1]):
-        x, z, c, m, f = X[row : row + out.shape[0], at[j]], out[:, j], centre[j], lift[j], factor[j]
+    """out_ji = scale_i (x_ij - centre_j) factor_j, column by column; i counts from ``row`` on."""
+    for j in range(out.shape[0]):
+        x, z, c, m, f = X[row : row + out.shape[1], at[j]], out[j], centre[j], lift[j], factor[j]
         for i in range(z.size):
             z[i] = scale[row + i] * centred(x[i], c, code, m) * f
 

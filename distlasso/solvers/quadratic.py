@@ -273,7 +273,7 @@ class DenseForm:
     def _scale(self, row: int, columns: Ints, factor: Floats, out: NDArray[Any]) -> None:
         """Columns, centred, times the root of the weights and a factor each; rows from ``row`` on."""
         held = (self._X, row, self._at[columns], self._centre[columns], self._code, self._lift[columns])
-        descent.scale_dense(*held, np.sqrt(self._w), factor, out)
+        descent.scale_dense(*held, np.sqrt(self._w), factor, out.T)  # one column alone has either order, its transpose has C
 
     def _pieces(self, columns: Ints, rows: slice) -> Iterator[tuple[slice, slice, Floats]]:
         """Some rows of some columns, centred, a few at a time: which of the columns, which rows, values [columns, rows]."""
