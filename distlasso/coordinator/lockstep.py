@@ -72,11 +72,11 @@ class _Seat(Generic[T]):
     @contextmanager
     def _waiting(self) -> Iterator[None]:
         """Let another fit work meanwhile."""
-        self.table.turns.__exit__()
+        self.table.turns.release()
         try:
             yield
         finally:
-            self.table.turns.__enter__()
+            self.table.turns.acquire()
 
     def _wait_for(self, ready: Callable[[], bool]) -> None:
         self.table.changed.notify_all()

@@ -95,7 +95,7 @@ class Dataset:
     @property
     def resident(self) -> NDArray[Any] | None:
         """The whole matrix, if it is dense, in this process, and has its columns one after the other; as stored."""
-        matrix = getattr(self.reader, "matrix", None)
+        matrix = self.reader.matrix if isinstance(self.reader, InMemory) else None
         # Kernels would be compiled anew for what must not be written to.
         if type(matrix) is not np.ndarray or not matrix.flags.writeable:
             return None

@@ -38,13 +38,21 @@ class Turns:
     def __init__(self, count: int = 1) -> None:
         self._turns = Semaphore(count)
 
-    def __enter__(self) -> None:
+    def acquire(self) -> None:
+        """Begin to work, once it is one's turn."""
         self._turns.acquire()
         _AT_WORK.append(None)
 
-    def __exit__(self, *_: object) -> None:
+    def release(self) -> None:
+        """Let another one work."""
         _AT_WORK.pop()
         self._turns.release()
+
+    def __enter__(self) -> None:
+        self.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
 
 
 def side_by_side(jobs: Sequence[Callable[[], T]], entries: int, least: int = _WORTH_A_THREAD) -> list[T]:

@@ -231,7 +231,7 @@ class DenseForm:
 
     def correlations(self, columns: Ints, last: int) -> NDArray[np.float32]:
         """Correlations of columns with the last few of them, [columns, last], summed in float32."""
-        factor = 1.0 / deviations(self._h[columns])
+        root, factor = np.sqrt(self._w), 1.0 / deviations(self._h[columns])
 
         def some(rows: slice) -> NDArray[np.float32]:
             total, product = np.zeros((2, columns.size, last), np.float32)
@@ -239,7 +239,7 @@ class DenseForm:
             for row in range(rows.start or 0, rows.stop, _ROWS):
                 height = min(_ROWS, rows.stop - row)
                 scaled = room[: height * columns.size].reshape(columns.size, height).T
-                self._scale(row, columns, factor, scaled)
+                self._scale(row, columns, root, factor, scaled)
                 total += np.matmul(scaled.T, scaled[:, columns.size - last :], out=product)
             return total
 
@@ -250,14 +250,14 @@ class DenseForm:
 
     def gram(self, columns: Ints) -> NDArray[np.float32]:
         scaled = np.empty((self._y.size, columns.size), np.float32, order="F")
-        self._scale(0, columns, np.ones(columns.size), scaled)
+        self._scale(0, columns, np.sqrt(self._w), np.ones(columns.size), scaled)
         return np.asfortranarray(scaled.T @ scaled)
 
     def hessian(self, columns: Ints) -> Floats:
-        total, factor = np.zeros((columns.size, columns.size)), np.ones(columns.size)
+        total, root, factor = np.zeros((columns.size, columns.size)), np.sqrt(self._w), np.ones(columns.size)
         for start in range(0, self._y.size, _ROWS):
             scaled = np.empty((min(_ROWS, self._y.size - start), columns.size), order="F")
-            self._scale(start, columns, factor, scaled)
+            self._scale(start, columns, root, factor, scaled)
             total += scaled.T @ scaled
         return total
 
@@ -270,10 +270,10 @@ class DenseForm:
     def twin(self) -> DenseForm:
         return DenseForm(self._X, self._centre, self._h, self._w, self._y, self._imputation, self._at)
 
-    def _scale(self, row: int, columns: Ints, factor: Floats, out: NDArray[Any]) -> None:
-        """Columns, centred, times the root of the weights and a factor each; rows from ``row`` on."""
+    def _scale(self, row: int, columns: Ints, root: Floats, factor: Floats, out: NDArray[Any]) -> None:
+        """Columns, centred, times the root of the weights [n] and a factor each; rows from ``row`` on."""
         held = (self._X, row, self._at[columns], self._centre[columns], self._code, self._lift[columns])
-        descent.scale_dense(*held, np.sqrt(self._w), factor, out.T)  # one column alone has either order, its transpose has C
+        descent.scale_dense(*held, root, factor, out.T)  # one column alone has either order, its transpose has C
 
     def _pieces(self, columns: Ints, rows: slice) -> Iterator[tuple[slice, slice, Floats]]:
         """Some rows of some columns, centred, a few at a time: which of the columns, which rows, values [columns, rows]."""
