@@ -3,8 +3,8 @@
 Dense tiles are widened into float64 scratch piece by piece, small enough to stay in cache, less a fixed shift per
 column; the products are BLAS. That is also where a missing value becomes the mean of its column, which the tile is told
 by ``imputed``: it depends on the rows of the fit. Sparse tiles are visited entry by entry and never shifted, and have no
-missing values. Shapes of pieces depend on the shape and dtype of the tile only, so that the same tile gives the same bits
-anywhere.
+missing values. Shapes of pieces depend on the shape and dtype of the tile and on the number of models only, so that the
+same tile gives the same bits anywhere.
 Read next: ``kernels/dense.py``, ``kernels/sparse.py``; a new encoding is one more class here.
 """
 
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from distlasso.data import csc
 from distlasso.data.missing import Code, Imputation
 from distlasso.data.statistics import Statistics, hstack, merge, of_target
-from distlasso.kernels import dense, sparse
+from distlasso.kernels import dense, few, sparse
 from distlasso.kernels.rank_k import add_square
 
 Floats = NDArray[np.float64]
@@ -112,13 +112,14 @@ class DenseBlock:
         if self._is_plain() and not shift.any() and _WORTH_ALL * columns.size >= self.shape[1]:
             full = np.zeros((self.shape[1], coef.shape[1]))
             full[columns] = coef
-            return np.asarray(self._X.astype(np.float64, copy=False) @ full)
+            return few.times(self._X.astype(np.float64, copy=False), full)
         out = np.zeros((self.shape[0], coef.shape[1]))
         lift = self._lift(columns, shift)
         height = max(_PIECE_ROWS, min(_SYRK_ROWS, _PIECE_ROWS * _PIECE_COLUMNS // max(columns.size, 1)))
+        room = np.empty(height * min(columns.size, _PIECE_COLUMNS))
         for rows in _pieces(self.shape[0], height):
             for part in _pieces(columns.size, _PIECE_COLUMNS):
-                scratch = np.empty((rows.stop - rows.start, part.stop - part.start))
+                scratch = _within_room(room, rows, part)
                 dense.widen_columns(self._X, rows.start, columns[part], shift[part], self._code, lift[part], scratch)
                 out[rows] += scratch @ coef[part]
         return out
@@ -126,7 +127,7 @@ class DenseBlock:
     def gradient(self, slopes: Sequence[Floats], shift: Floats) -> list[Floats]:
         if self._X.dtype == np.float64 and self._code is None and not shift.any():
             X = self._X.astype(np.float64, copy=False)
-            return [np.asarray((d.T @ X).T if X.flags.c_contiguous else X.T @ d) for d in slopes]
+            return [few.times_turned(X, d) if X.flags.c_contiguous else np.asarray(X.T @ d) for d in slopes]
         return self._gradient_by_columns(slopes, shift) if self._X.flags.f_contiguous else self._gradient_by_rows(slopes, shift)
 
     def take(self, columns: Ints) -> DenseBlock:
