@@ -42,6 +42,7 @@ HOMES = {
     "zarr": {"data.store", "data.ingest", "data.metadata", "data.bounded"},
     "numcodecs": {"data.bounded"},
     "numba": {"kernels"},
+    "llvmlite": {"kernels"},
     "dask": {"runtime.settings"},
     "distributed": {"runtime.cluster", "runtime.connect", "runtime.held_chunks", "runtime.security", "runtime.worker", "dashboard"},
     "bokeh": {"dashboard"},

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from distlasso.kernels import kernel
 from distlasso.kernels.prox import prox
+from distlasso.kernels.vectors import gather, gather_squares, move, move_weighted
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -31,21 +32,18 @@ def _moments(models: int) -> Callable[..., None]:
         """first_jm = sum_i w_im x_ij, second_jm = sum_i w_im x_ij^2 of columns ``at``."""
         mean, square = np.empty(models), np.empty(models)
         for j in range(first.shape[0]):
+            start, stop = indptr[at[j]], indptr[at[j] + 1]
             mean[:] = 0.0
             square[:] = 0.0
-            for k in range(indptr[at[j]], indptr[at[j] + 1]):
-                x, i = data[k], indices[k]
-                for m in range(models):
-                    mean[m] += x * w[i, m]
-                    square[m] += x * x * w[i, m]
-            for m in range(models):
-                first[j, m], second[j, m] = mean[m], square[m]
+            gather(data, indices, start, stop, w, mean, models)
+            gather_squares(data, indices, start, stop, w, square, models)
+            first[j], second[j] = mean, square
 
     return moments
 
 
 def _descent(models: int) -> Callable[..., None]:
-    """The kernel for a number of models that is known when it is compiled: loops over them become vectors."""
+    """The kernel for a number of models that is known when it is compiled: a row becomes a vector."""
 
     @kernel
     def descend(
@@ -54,34 +52,26 @@ def _descent(models: int) -> Callable[..., None]:
     ) -> None:  # fmt: skip
         """One epoch over columns ``at``; total_m is the sum of the weights, and fall_m becomes sum_j h_jm (change of b_jm)^2."""
         shared = rows.shape[1] == models
-        change = np.empty(models)
+        state = np.empty(models)  # slopes, and then what is taken from b
         fall[:] = 0.0
         for j in range(b.shape[0]):
             start, stop = indptr[at[j]], indptr[at[j] + 1]
             for m in range(models):
-                change[m] = total[m] * centre[j, m] * drift[m]
-            for k in range(start, stop):
-                x, i = data[k], indices[k]
-                for m in range(models):
-                    change[m] += x * rows[i, m]
+                state[m] = total[m] * centre[j, m] * drift[m]
+            gather(data, indices, start, stop, rows, state, models)
             moved = False
             for m in range(models):
-                new = prox(change[m] + h[j, m] * b[j, m], h[j, m], l1[j, m], l2[j, m], low[j, m], high[j, m])
-                change[m] = new - b[j, m]
+                new = prox(state[m] + h[j, m] * b[j, m], h[j, m], l1[j, m], l2[j, m], low[j, m], high[j, m])
+                change = new - b[j, m]
+                state[m] = -change
                 b[j, m] = new
-                moved |= change[m] != 0.0
-                fall[m] += h[j, m] * change[m] * change[m]
-                drift[m] += centre[j, m] * change[m]
+                moved |= change != 0.0
+                fall[m] += h[j, m] * change * change
+                drift[m] += centre[j, m] * change
             if moved and shared:
-                for k in range(start, stop):
-                    x, i = data[k], indices[k]
-                    for m in range(models):
-                        rows[i, m] -= x * change[m]
+                move(data, indices, start, stop, rows, state, models)
             elif moved:
-                for k in range(start, stop):
-                    x, i = data[k], indices[k]
-                    for m in range(models):
-                        rows[i, m] -= x * change[m] * rows[i, models + m]
+                move_weighted(data, indices, start, stop, rows, state, models)
 
     return descend
 
@@ -104,6 +94,6 @@ def scale_columns(
         first[j, 0], second[j, 0] = mean, square
 
 
-WIDEST = 4  # models whose slopes and weights fill a line of the cache
+WIDEST = 4  # models whose slopes and weights fill a line of the cache; with eight, weighted epochs go through two lines a row
 DESCENTS = tuple(_descent(models) for models in range(1, WIDEST + 1))
 MOMENTS = tuple(_moments(models) for models in range(1, WIDEST + 1))

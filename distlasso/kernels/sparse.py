@@ -5,12 +5,13 @@ Read next: ``data/blocks.py``.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
 
 from distlasso.kernels import kernel
+from distlasso.kernels.vectors import gather, move
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -27,17 +28,6 @@ def eta_csr(data: Data, indices: Indices, indptr: Ints, position: NDArray[np.int
             if s >= 0:
                 for m in range(out.shape[1]):
                     out[i, m] += data[k] * coef[s, m]
-
-
-@kernel
-def eta_csc(data: Data, indices: Indices, indptr: Ints, columns: Ints, coef: Floats, out: Floats) -> None:
-    """out_il += sum_s x_i,columns[s] coef_sl."""
-    for s in range(columns.size):
-        j = columns[s]
-        for k in range(indptr[j], indptr[j + 1]):
-            i = indices[k]
-            for m in range(out.shape[1]):
-                out[i, m] += data[k] * coef[s, m]
 
 
 @kernel
@@ -62,42 +52,66 @@ def cross_csr(data: Data, indices: Indices, indptr: Ints, rows: Ints, weight: Fl
                     out[indices[a], column] += x * data[a]
 
 
+def eta_csc(data: Data, indices: Indices, indptr: Ints, columns: Ints, coef: Floats, out: Floats) -> None:
+    """out_il += sum_s x_i,columns[s] coef_sl."""
+    for models, width in _parts(coef.shape[1]):
+        part = np.zeros((out.shape[0], width))
+        _ETAS[width](data, indices, indptr, columns, _padded(coef[:, models], width), part)
+        out[:, models] += part[:, : models.stop - models.start]
+
+
 def gradient_csc(data: Data, indices: Indices, indptr: Ints, d: Floats, out: Floats) -> None:
-    """out_jl += sum_i x_ij d_il, a few l at a time, whose parts of d lie next to each other."""
-    first, models = 0, d.shape[1]
-    while first < models:
-        left = models - first
-        width = next(width for width in _GRADIENTS if width >= min(left, _WIDEST))
-        if left < width:
-            part = np.zeros((d.shape[0], width))
-            part[:, :left] = d[:, first:]
-        else:
-            part = np.ascontiguousarray(d[:, first : first + width])
-        _GRADIENTS[width](data, indices, indptr, part, out, first)
-        first += width
+    """out_jl += sum_i x_ij d_il."""
+    for models, width in _parts(d.shape[1]):
+        part = np.zeros((out.shape[0], width))
+        _GRADIENTS[width](data, indices, indptr, _padded(d[:, models], width), part)
+        out[:, models] += part[:, : models.stop - models.start]
+
+
+def _parts(models: int) -> Iterator[tuple[slice, int]]:
+    """A few models at a time, whose numbers lie next to each other, and how many the kernel is for that takes them."""
+    for first in range(0, models, _WIDEST):
+        last = min(first + _WIDEST, models)
+        yield slice(first, last), next(width for width in _WIDTHS if width >= last - first)
+
+
+def _padded(v: Floats, width: int) -> Floats:
+    """Numbers of some models, contiguous, with zeros for those that there are too few of."""
+    if v.shape[1] == width:
+        return np.ascontiguousarray(v)
+    out = np.zeros((v.shape[0], width))
+    out[:, : v.shape[1]] = v
+    return out
+
+
+def _eta_csc(width: int) -> Callable[..., None]:
+    """The kernel for a number of models that is known when it is compiled: a row of out becomes a vector."""
+
+    @kernel
+    def eta(data: Data, indices: Indices, indptr: Ints, columns: Ints, coef: Floats, out: Floats) -> None:
+        """As ``eta_csc``."""
+        for s in range(columns.size):
+            move(data, indices, indptr[columns[s]], indptr[columns[s] + 1], out, coef[s], width)
+
+    return eta
 
 
 def _gradient_csc(width: int) -> Callable[..., None]:
-    """The kernel for a number of models that is known when it is compiled: loops over them become vectors."""
+    """As ``_eta_csc``, a row of d."""
 
     @kernel
-    def gradient(data: Data, indices: Indices, indptr: Ints, d: Floats, out: Floats, first: int) -> None:
-        """out_j,first+m += sum_i x_ij d_im, as far as there are models."""
-        total, models = np.empty(width), min(width, out.shape[1] - first)
+    def gradient(data: Data, indices: Indices, indptr: Ints, d: Floats, out: Floats) -> None:
+        """As ``gradient_csc``."""
         for j in range(out.shape[0]):
-            total[:] = 0.0
-            for k in range(indptr[j], indptr[j + 1]):
-                x, i = data[k], indices[k]
-                for m in range(width):
-                    total[m] += x * d[i, m]
-            for m in range(models):
-                out[j, first + m] += total[m]
+            gather(data, indices, indptr[j], indptr[j + 1], d, out[j], width)
 
     return gradient
 
 
-_WIDEST = 8  # models whose slopes fill a line of the cache
-_GRADIENTS = {width: _gradient_csc(width) for width in (1, 4, _WIDEST)}  # few: each is compiled for every dtype
+_WIDEST = 8  # models whose numbers fill a line of the cache
+_WIDTHS = (1, 4, _WIDEST)  # few: each is compiled for every dtype
+_ETAS = {width: _eta_csc(width) for width in _WIDTHS}
+_GRADIENTS = {width: _gradient_csc(width) for width in _WIDTHS}
 
 
 @kernel
