@@ -358,7 +358,7 @@ def answer(band: Tiles, rows: Rows, request: Request) -> list[object]:
     if request.present and not rows.weight.all():
         band, rows = _present(band, rows)
     with np.errstate(over="ignore", invalid="ignore"):  # a trial step that overflows is refused by its value
-        step = _row_step(band, rows, request)
+        (step,) = _row_steps(band, [rows], [request])
         return [query.ask(band, step, request.loss) for query in request.queries]
 
 
@@ -373,8 +373,7 @@ def are_alike(one: Request, other: Request) -> bool:
 def answer_gradients(band: Tiles, rows: Sequence[Rows], requests: Sequence[Request]) -> list[list[object]]:
     """Answer requests that ``are_alike`` for one range of rows, each as ``answer`` would."""
     with np.errstate(over="ignore", invalid="ignore"):
-        steps = [_row_step(band, own, request) for own, request in zip(rows, requests, strict=True)]
-        return [[found] for found in Gradient().ask_all(band, steps)]
+        return [[found] for found in Gradient().ask_all(band, _row_steps(band, rows, requests))]
 
 
 def merge_answers(request: Request, axis: int, left: list[object], right: list[object]) -> list[object]:
@@ -390,23 +389,31 @@ def _present(band: Tiles, rows: Rows) -> tuple[Tiles, Rows]:
     return replace(band, tiles=tiles), Rows(rows.y[there], rows.weight[there], offset)
 
 
-def _row_step(band: Tiles, rows: Rows, request: Request) -> RowStep:
-    """Eta of the models, then the loss's derivative on the rows."""
+def _row_steps(band: Tiles, rows: Sequence[Rows], requests: Sequence[Request]) -> list[RowStep]:
+    """Eta of the models of every request, then the loss's derivative on the rows; each as if it were alone."""
+    steps = [_begun(own, request) for own, request in zip(rows, requests, strict=True)]
+    open_ = [(step, request.models, request.loss) for step, request in zip(steps, requests, strict=True)
+             if request.models is not None and request.loss is not None and step.rows.derivative is None]  # fmt: skip
+    for tile, shift, first, stop in zip(band.tiles, band.shifts, band.bounds[:-1], band.bounds[1:], strict=True):
+        cuts = [np.searchsorted(models.columns, (first, stop)) for _, models, _ in open_]
+        parts = [(models.columns[a:b] - first, models.coef[a:b]) for (_, models, _), (a, b) in zip(open_, cuts, strict=True)]
+        for (step, _, _), (own, _), found in zip(open_, parts, tile.etas(parts, shift), strict=True):
+            if own.size:
+                np.add(step.eta, found, out=step.eta)
+    for step, _, loss in open_:
+        np.multiply(step.rows.weight[:, None], loss.residual(step.rows.y[:, None], step.eta), out=step.derivative)
+    return steps
+
+
+def _begun(rows: Rows, request: Request) -> RowStep:
+    """Eta of the intercepts and offset, and room for a derivative, unless it is known."""
     models, n = request.models, rows.y.size
     if models is None or request.loss is None or rows.derivative is not None:
-        derivative = np.empty((n, 0)) if rows.derivative is None else rows.derivative
-        return RowStep(rows, np.empty((n, 0)), derivative)
+        return RowStep(rows, np.empty((n, 0)), np.empty((n, 0)) if rows.derivative is None else rows.derivative)
     eta = np.tile(models.intercept, (n, 1))
     if rows.offset is not None:
         eta += rows.offset[:, None]
-    cuts = np.searchsorted(models.columns, band.bounds)
-    spans = zip(band.tiles, band.shifts, band.bounds[:-1], cuts[:-1], cuts[1:], strict=True)
-    for tile, shift, first, a, b in spans:
-        if b > a:
-            own = models.columns[a:b] - first
-            eta += tile.eta(own, np.ascontiguousarray(models.coef[a:b]), shift[own])
-    resid = request.loss.residual(rows.y[:, None], eta)
-    return RowStep(rows, eta, np.ascontiguousarray(rows.weight[:, None] * resid))
+    return RowStep(rows, eta, np.empty_like(eta))
 
 
 def _gram(band: Tiles, weight: Floats, *, single: bool = False) -> Floats:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,8 @@ from distlasso.data.blocks import CSRBlock
 from distlasso.data.dataset import Dataset
 from distlasso.data.pieces import Pieces, side_by_side
 from distlasso.data.statistics import Statistics
-from distlasso.queries import Ask, Gather, Gradient, Hessian, Moments, Request, Value
+from distlasso.losses import as_loss
+from distlasso.queries import Ask, Gather, Gradient, Hessian, Models, Moments, Request, Value
 from distlasso.runtime.local import RowSpace, serial
 from distlasso.runtime.plan import plan_bundles
 
@@ -163,6 +165,10 @@ def test_gradients_of_several_fits_in_one_sweep_have_the_bits_that_they_have_alo
     runtime.open(data, plan_bundles(data.row_bounds, data.col_bounds, by_columns=False, keep=False), spaces)
     request = Request((Gradient(),), shift=shift)
     asks = [Ask(request, k, RNG.standard_normal((700, 1 + k))) for k in range(3)]
+    for k in range(4):  # with 5 to 11 models, more than are visited together
+        columns = np.sort(RNG.choice(150, 20 + k, replace=False))
+        models = Models(columns, RNG.standard_normal((columns.size, 5 + 2 * k)), RNG.standard_normal(5 + 2 * k))
+        asks.append(Ask(replace(request, models=models, loss=as_loss("squared")), k))
     together = runtime.run([asks[0], Ask(Request((Moments(),)), 3), *asks[1:]])
     assert isinstance(together[1][0], Statistics)
     for ask, (found,) in zip(asks, [together[0], *together[2:]], strict=True):

@@ -29,6 +29,7 @@ Ints = NDArray[np.int64]
 _PIECE_ROWS, _PIECE_COLUMNS = 128, 1024  # 1 MiB of float64 scratch: half of a core's L2 cache
 _COLUMN_PIECE_ROWS, _COLUMN_PIECE = 512, 128  # of tiles that are stored by columns: long runs of one column
 _SYRK_ROWS = 2048
+_ABREAST = 16  # models of sparse gradients: with a hundred the gradients leave the cache, with two its lines are half empty
 _WORTH_ALL = 8  # columns of such rows for each that is asked about: the same lines of memory are read, and none is copied
 
 
@@ -45,6 +46,9 @@ class Block(Protocol):
 
     def eta(self, columns: Ints, coef: Floats, shift: Floats) -> Floats:
         """sum_s (x_i,columns[s] - shift_s) coef_sl, float64 [rows, L]."""
+
+    def etas(self, models: Sequence[tuple[Ints, Floats]], shift: Floats) -> list[Floats]:
+        """``eta`` for each pair of columns and coef, as if it were asked alone; the shift is that of all columns."""
 
     def gradient(self, slopes: Sequence[Floats], shift: Floats) -> list[Floats]:
         """sum_i (x_ij - shift_j) d_il, float64 [columns, L], for each d of the slopes: as if it were asked alone."""
@@ -123,6 +127,9 @@ class DenseBlock:
                 dense.widen_columns(self._X, rows.start, columns[part], shift[part], self._code, lift[part], scratch)
                 out[rows] += scratch @ coef[part]
         return out
+
+    def etas(self, models: Sequence[tuple[Ints, Floats]], shift: Floats) -> list[Floats]:
+        return [self.eta(columns, np.ascontiguousarray(coef), shift[columns]) for columns, coef in models]
 
     def gradient(self, slopes: Sequence[Floats], shift: Floats) -> list[Floats]:
         if self._X.dtype == np.float64 and self._code is None and not shift.any():
@@ -297,10 +304,16 @@ class CSRBlock(_SparseBlock):
         sparse.eta_csr(*self._parts, position, coef, out)
         return out
 
+    def etas(self, models: Sequence[tuple[Ints, Floats]], shift: Floats) -> list[Floats]:
+        return _etas(self.eta, models, shift)
+
     def gradient(self, slopes: Sequence[Floats], shift: Floats) -> list[Floats]:
-        found = [np.zeros((self._shape[1], d.shape[1])) for d in slopes]
-        for d, out in zip(slopes, found, strict=True):
+        found: list[Floats] = []
+        for group in _abreast(slopes):
+            d = group[0] if len(group) == 1 else np.concatenate(group, axis=1)
+            out = np.zeros((self._shape[1], d.shape[1]))
             sparse.gradient_csr(*self._parts, d, out)
+            found += np.split(out, np.cumsum([own.shape[1] for own in group])[:-1], axis=1)
         return found
 
     def take(self, columns: Ints) -> CSCBlock:
@@ -344,6 +357,9 @@ class CSCBlock(_SparseBlock):
         sparse.eta_csc(*self._parts, columns, coef, out)
         return out
 
+    def etas(self, models: Sequence[tuple[Ints, Floats]], shift: Floats) -> list[Floats]:
+        return _etas(self.eta, models, shift)
+
     def gradient(self, slopes: Sequence[Floats], shift: Floats) -> list[Floats]:
         found = [np.zeros((self._shape[1], d.shape[1])) for d in slopes]
         for d, out in zip(slopes, found, strict=True):
@@ -378,6 +394,31 @@ def symmetric(upper: Floats) -> Floats:
     out = upper if upper.flags.writeable else upper.copy()
     dense.mirror(out)
     return out if out.flags.c_contiguous else out.T
+
+
+def _etas(
+    eta: Callable[[Ints, Floats, Floats], Floats], models: Sequence[tuple[Ints, Floats]], shift: Floats
+) -> list[Floats]:  # fmt: skip
+    """Eta of several models from one visit to the entries of a tile: coefficients that a model does not have add zeros."""
+    if len(models) < 2:
+        return [eta(columns, np.ascontiguousarray(coef), shift[columns]) for columns, coef in models]
+    every, ends = np.unique(np.concatenate([columns for columns, _ in models])), np.cumsum([b.shape[1] for _, b in models])
+    coef = np.zeros((every.size, ends[-1]))
+    for (columns, b), stop in zip(models, ends, strict=True):
+        coef[np.searchsorted(every, columns), stop - b.shape[1] : stop] = b
+    return np.split(eta(every, coef, shift[every]), ends[:-1], axis=1)
+
+
+def _abreast(slopes: Sequence[Floats]) -> Iterator[list[Floats]]:
+    """Neighbours in groups that are visited together."""
+    group: list[Floats] = []
+    for own in slopes:
+        if group and sum(one.shape[1] for one in (*group, own)) > _ABREAST:
+            yield group
+            group = []
+        group.append(own)
+    if group:
+        yield group
 
 
 def _as_tile(own: sp.csc_array) -> CSCBlock:

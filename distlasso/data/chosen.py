@@ -51,6 +51,9 @@ class ChosenColumns:
             out += block.eta(np.arange(part.stop - part.start), np.ascontiguousarray(coef[part]), shift[part])
         return out
 
+    def etas(self, models: Sequence[tuple[Ints, Floats]], shift: Floats) -> list[Floats]:
+        return [self.eta(columns, coef, shift[columns]) for columns, coef in models]
+
     def gradient(self, slopes: Sequence[Floats], shift: Floats) -> list[Floats]:
         found = [np.empty((self._columns.size, d.shape[1])) for d in slopes]
         for part, block in self._pieces(self._all):
