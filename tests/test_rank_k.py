@@ -18,8 +18,12 @@ def test_the_upper_triangle_of_the_product_is_added(dtype: Any) -> None:
     rng = np.random.default_rng(0)
     X, out = rng.standard_normal((50, 7)).astype(dtype), np.asfortranarray(rng.standard_normal((7, 7)).astype(dtype))
     expected = out + np.triu(dtype(0.5) * (X.T @ X))
-    add_square(X, 0.5, out)
-    np.testing.assert_allclose(out, expected, rtol=1e-5 if dtype == np.float32 else 1e-13)
+    wide = np.full((50, 9), np.nan, dtype)
+    wide[:, :7] = X
+    for rows in (X, wide[:, :7]):
+        found = out.copy(order="F")
+        add_square(rows, 0.5, found)
+        np.testing.assert_allclose(found, expected, rtol=1e-5 if dtype == np.float32 else 1e-13)
 
 
 def test_other_threads_run_meanwhile() -> None:

@@ -89,11 +89,13 @@ class DenseBlock:
     """
 
     def __init__(
-        self, values: NDArray[np.generic], missing_value: Code | None = None, fill: Floats | None = None
+        self, values: NDArray[np.generic], missing_value: Code | None = None, fill: Floats | None = None, width: int | None = None
     ) -> None:
-        self._X = values
+        """The tile is the first ``width`` columns, all by default; what is behind them is never looked at."""
+        self._stored = values  # whole, for kernels: they take contiguous arrays only
+        self._X = values[:, :width]
         self._code = None if missing_value is None else values.dtype.type(missing_value)
-        self._fill = np.full(values.shape[1], np.nan) if fill is None and missing_value is not None else fill
+        self._fill = np.full(self.shape[1], np.nan) if fill is None and missing_value is not None else fill
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -101,15 +103,15 @@ class DenseBlock:
 
     @property
     def nbytes(self) -> int:
-        return int(self._X.nbytes)
+        return int(self._stored.nbytes)
 
     def imputed(self, imputation: Imputation) -> DenseBlock:
-        return DenseBlock(self._X, imputation.code, imputation.fill)
+        return DenseBlock(self._stored, imputation.code, imputation.fill, self.shape[1])
 
     def widened(self, rows: slice, shift: Floats) -> Floats:
         start, stop, _ = rows.indices(self.shape[0])
         out = np.empty((stop - start, self.shape[1]))
-        dense.widen(self._X, start, 0, shift, self._code, self._lift(slice(None), shift), out)
+        dense.widen(self._stored, start, 0, shift, self._code, self._lift(slice(None), shift), out)
         return out
 
     def eta(self, columns: Ints, coef: Floats, shift: Floats) -> Floats:
@@ -124,7 +126,7 @@ class DenseBlock:
         for rows in _pieces(self.shape[0], height):
             for part in _pieces(columns.size, _PIECE_COLUMNS):
                 scratch = _within_room(room, rows, part)
-                dense.widen_columns(self._X, rows.start, columns[part], shift[part], self._code, lift[part], scratch)
+                dense.widen_columns(self._stored, rows.start, columns[part], shift[part], self._code, lift[part], scratch)
                 out[rows] += scratch @ coef[part]
         return out
 
@@ -134,7 +136,7 @@ class DenseBlock:
     def gradient(self, slopes: Sequence[Floats], shift: Floats) -> list[Floats]:
         if self._X.dtype == np.float64 and self._code is None and not shift.any():
             X = self._X.astype(np.float64, copy=False)
-            return [few.times_turned(X, d) if X.flags.c_contiguous else np.asarray(X.T @ d) for d in slopes]
+            return [few.times_turned(X, d) if self._stored.flags.c_contiguous else np.asarray(X.T @ d) for d in slopes]
         return self._gradient_by_columns(slopes, shift) if self._X.flags.f_contiguous else self._gradient_by_rows(slopes, shift)
 
     def take(self, columns: Ints) -> DenseBlock:
@@ -151,7 +153,7 @@ class DenseBlock:
             return np.asfortranarray(self._X[:, columns])
         out = np.empty((columns.size, self.shape[0]), self._X.dtype)
         for rows in _pieces(self.shape[0], _PIECE_ROWS):
-            dense.gather_columns(self._X, rows.start, rows.stop, columns, out)
+            dense.gather_columns(self._stored, rows.start, rows.stop, columns, out)
         return out.T
 
     def square(self, weight: Floats, shift: Floats, *, single: bool = False) -> Floats:
@@ -168,7 +170,7 @@ class DenseBlock:
         root, lift = np.sqrt(weight), self._lift(slice(None), shift)
         for rows in _pieces(self.shape[0], _SYRK_ROWS):
             scratch = room[: rows.stop - rows.start]
-            dense.widen_scaled(self._X, rows.start, shift, self._code, lift, root[rows], scratch)
+            dense.widen_scaled(self._stored, rows.start, shift, self._code, lift, root[rows], scratch)
             add_square(scratch, 1.0, total)
         return total.astype(np.float64, copy=False)
 
@@ -204,7 +206,7 @@ class DenseBlock:
 
     def _is_plain(self, dtype: type[np.floating[Any]] = np.float64) -> bool:
         """Whether rows lie one after the other, in this dtype and without missing values."""
-        return self._X.dtype == dtype and self._X.flags.c_contiguous and self._code is None
+        return self._X.dtype == dtype and self._stored.flags.c_contiguous and self._code is None
 
     def _as_is(self, dtype: type[np.floating[Any]], weight: Floats, shift: Floats) -> bool:
         """Whether products of the stored values, times one number, are those that are wanted."""
@@ -220,7 +222,7 @@ class DenseBlock:
         for part in _pieces(self.shape[1], _PIECE_COLUMNS):
             for rows in _pieces(self.shape[0], _PIECE_ROWS):
                 scratch = _within_room(room, rows, part)
-                dense.widen(self._X, rows.start, part.start, shift[part], self._code, lift[part], scratch)
+                dense.widen(self._stored, rows.start, part.start, shift[part], self._code, lift[part], scratch)
                 for out, d in zip(found, slopes, strict=True):
                     out[:, part] += d[rows].T @ scratch  # BLAS takes half as long for it as for the transpose
         return [out.T for out in found]
@@ -231,7 +233,7 @@ class DenseBlock:
         for part in _pieces(self.shape[1], _COLUMN_PIECE):
             for rows in _pieces(self.shape[0], _COLUMN_PIECE_ROWS):
                 scratch = _within_room(room, part, rows)
-                dense.widen_turned(self._X, rows.start, part.start, shift[part], self._code, lift[part], scratch)
+                dense.widen_turned(self._stored, rows.start, part.start, shift[part], self._code, lift[part], scratch)
                 for out, d in zip(found, slopes, strict=True):
                     out[part] += scratch @ d[rows]
         return found

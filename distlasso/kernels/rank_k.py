@@ -26,15 +26,16 @@ def add_square(X: NDArray[Any], factor: float, out: NDArray[Any]) -> None:
 
     Parameters
     ----------
-    X : float64 or float32 [n, p], rows one after the other
+    X : float64 or float32 [n, p], values of a row one after the other
     factor : float
     out : as X [p, p], columns one after the other
     """
     n, p = X.shape
-    assert X.flags.c_contiguous and out.flags.f_contiguous and out.shape == (p, p) and X.dtype == out.dtype
+    assert X.flags.c_contiguous or X.strides[1] == X.itemsize
+    assert out.flags.f_contiguous and out.shape == (p, p) and X.dtype == out.dtype
     syrk, number = _ROUTINES[X.dtype]
-    size, rows = ctypes.c_int(p), ctypes.c_int(n)
+    size, rows, apart = ctypes.c_int(p), ctypes.c_int(n), ctypes.c_int(max(X.strides[0] // X.itemsize, p))
     alpha, beta = number(factor), number(1.0)
     uplo, trans = ctypes.c_char(_UPPER), ctypes.c_char(_PLAIN)
     by = ctypes.byref
-    syrk(by(uplo), by(trans), by(size), by(rows), by(alpha), X.ctypes.data, by(size), by(beta), out.ctypes.data, by(size))
+    syrk(by(uplo), by(trans), by(size), by(rows), by(alpha), X.ctypes.data, by(apart), by(beta), out.ctypes.data, by(size))

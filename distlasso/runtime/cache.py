@@ -11,13 +11,14 @@ import threading
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from typing import Any, final
 
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from distlasso.data.blocks import Block
+from distlasso.data.blocks import Block, DenseBlock
 from distlasso.data.dataset import as_block
 from distlasso.queries import Recall
 from distlasso.runtime.traffic import carried
@@ -25,6 +26,7 @@ from distlasso.runtime.traffic import carried
 Ints = NDArray[np.int64]
 
 _ROWS = 1024
+_LEAST_ROOM = 8
 
 
 @final
@@ -88,7 +90,7 @@ class StrongColumns:
     """
 
     def __init__(self) -> None:
-        self._held: dict[tuple[int, int], tuple[Ints, Any]] = {}  # by place and bundle
+        self._held: dict[tuple[int, int], _Strong] = {}  # by place and bundle
         self._worked: dict[tuple[int, int], tuple[Hashable, Any]] = {}
         self._at_work: Counter[int] = Counter()  # bundles, by how many threads
         self._asked: dict[int, None] = {}  # bundles, the last one that was asked about at the end
@@ -120,30 +122,29 @@ class StrongColumns:
                             del kept[key]
 
     def _bytes(self) -> int:
-        columns = sum(as_block(matrix).nbytes for _, matrix in list(self._held.values()))
+        columns = sum(held.block.nbytes for held in list(self._held.values()))
         return columns + sum(carried(worked) for _, worked in list(self._worked.values()))
 
     def nbytes(self, place: int) -> int:
         """Bytes of all columns that are held in a place."""
-        return sum(as_block(matrix).nbytes for (own, _), (_, matrix) in self._held.items() if own == place)
+        return sum(held.nbytes for (own, _), held in self._held.items() if own == place)
 
     def lacking(self, place: int, bundle: int, columns: Ints) -> Ints | None:
         """What must be gathered before ``add``, ascending; None if all is held."""
         held = self._held.get((place, bundle))
-        if held is not None and np.array_equal(held[0][: columns.size], columns):
+        if held is not None and np.array_equal(held.columns[: columns.size], columns):
             return None
         return np.sort(columns[self._kept(place, bundle, columns) :])
 
-    def add(self, place: int, bundle: int, columns: Ints, gathered: Any, names: Ints) -> None:
-        """Hold columns in the order given; ``gathered`` has those that were lacking, and ``names`` them, ascending."""
+    def add(self, place: int, bundle: int, columns: Ints, gathered: Any, names: Ints, most: int) -> None:
+        """Hold columns in the order given, of ``most``; ``gathered`` has those that were lacking, ``names`` them, ascending."""
         kept = self._kept(place, bundle, columns)
-        old = self._held[place, bundle][1] if kept else None
-        self._held[place, bundle] = (columns, _beside(old, gathered, np.searchsorted(names, columns[kept:])))
+        old = self._held[place, bundle] if kept else _Strong(columns[:0], None, most)
+        self._held[place, bundle] = old.with_others(columns, gathered, np.searchsorted(names, columns[kept:]))
 
     def block(self, place: int, bundle: int, columns: Ints) -> Block:
         """Columns of a bundle that are held: all of them, or the first few, laid out as if there were no more."""
-        held, matrix = self._held[place, bundle]
-        return as_block(matrix if held.size == columns.size else _beside(None, matrix, np.arange(columns.size)))
+        return self._held[place, bundle].first(columns.size).block
 
     def recall(self, fit: int, bundle: int, columns: Ints) -> Recall:
         """Look up what a fit has worked out of columns of a bundle under a key; one thing is kept for each bundle and fit."""
@@ -161,20 +162,61 @@ class StrongColumns:
     def _kept(self, place: int, bundle: int, columns: Ints) -> int:
         """How many of the first columns are held already; what does not begin like them is of no use."""
         held = self._held.get((place, bundle))
-        if held is None or not np.array_equal(held[0], columns[: held[0].size]):
+        if held is None or not np.array_equal(held.columns, columns[: held.columns.size]):
             return 0
-        return int(held[0].size)
+        return int(held.columns.size)
 
 
-def _beside(old: Any, new: Any, at: Ints) -> Any:
-    """Columns, and others at these places behind them; dense ones row by row in memory, as products over rows want them."""
-    if sp.issparse(new):
-        return sp.csc_array(new[:, at] if old is None else sp.hstack([old, new[:, at]], format="csc"))
-    held = 0 if old is None else old.shape[1]
-    both = np.empty((new.shape[0], held + at.size), dtype=new.dtype)
-    for start in range(0, len(both), _ROWS):  # what is turned round stays in the cache meanwhile
-        rows = slice(start, start + _ROWS)
-        if old is not None:
-            both[rows, :held] = old[rows]
-        both[rows, held:] = new[rows][:, at]
-    return both
+@dataclass(frozen=True, slots=True)
+class _Strong:
+    """Columns of a bundle; dense ones lie row by row, as products over rows want them, with room for more behind each row."""
+
+    columns: Ints
+    matrix: Any
+    most: int  # columns that the bundle has
+
+    @property
+    def block(self) -> Block:
+        """All of them as a tile."""
+        size = self.columns.size
+        return as_block(self.matrix) if sp.issparse(self.matrix) else DenseBlock(self.matrix, width=size)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the columns alone."""
+        return self.block.nbytes if sp.issparse(self.matrix) else len(self.matrix) * self.columns.size * self.matrix.itemsize
+
+    def first(self, size: int) -> _Strong:
+        """The first few, laid out as if there were no more; copied only if they would have less room."""
+        if size == self.columns.size:
+            return self
+        columns = self.columns[:size]
+        if not sp.issparse(self.matrix) and _room(size, self.most) == self.matrix.shape[1]:
+            return replace(self, columns=columns)
+        return _Strong(columns[:0], None, self.most).with_others(columns, self.matrix, np.arange(size))
+
+    def with_others(self, columns: Ints, gathered: Any, at: Ints) -> _Strong:
+        """More columns, which are in these places of what was gathered; in the same memory while there is room."""
+        old, held = self.matrix, self.columns.size
+        if sp.issparse(gathered):
+            new = gathered[:, at]
+            return _Strong(columns, sp.csc_array(sp.hstack([old, new], format="csc") if held else new), self.most)
+        n, room = gathered.shape[0], _room(columns.size, self.most)
+        both = old if held and old.shape[1] == room else np.empty((n, room), dtype=gathered.dtype)
+        for start in range(0, n, _ROWS):  # what is turned round stays in the cache meanwhile
+            rows = slice(start, start + _ROWS)
+            if held and both is not old:
+                both[rows, :held] = old[rows, :held]
+            both[rows, held : columns.size] = gathered[rows][:, at]
+        return _Strong(columns, both, self.most)
+
+
+def _room(size: int, most: int) -> int:
+    """Columns that there is room for where so many are held, up to half as many again.
+
+    Nothing else decides, not even how the columns came in: bits may depend on how far rows are apart.
+    """
+    room = _LEAST_ROOM
+    while room < size:
+        room += _LEAST_ROOM * -(-room // (2 * _LEAST_ROOM))
+    return min(room, most)

@@ -213,9 +213,9 @@ def _gather_lacking(part: Part, asks: Sequence[Ask], kept: StrongColumns) -> Non
     union = np.unique(np.concatenate([missing for _, missing in lacking.values()]))
     ((found,),) = _sweep(part, [Ask(Request((Gather(union),)))])
     assert isinstance(found, Pieces)
-    gathered = found.joined()
+    gathered, most = found.joined(), int(part.dataset.col_bounds[-1])
     for place, (columns, _) in lacking.items():
-        kept.add(place, part.bundle.index, columns, gathered, union)
+        kept.add(place, part.bundle.index, columns, gathered, union, most)
 
 
 def merge_all(asks: Sequence[Ask], axis: int) -> Callable[[list[list[object]], list[list[object]]], list[list[object]]]:
