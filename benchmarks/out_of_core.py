@@ -3,13 +3,16 @@
 `python -m benchmarks out-of-core` writes two stores, dense float32 and genotypes as int8, in proportion to 4,000,000 x 2,000
 (32 GB) and 100,000 x 200,000 (20 GB), reads all chunks of each as the fit does but does nothing with them, fits a path in a
 process of its own, and reads them once more. The share is the time of reading alone over that of a pass. The peak is that of
-the fitting process, beside what the fit planned to hold and what the process holds before it begins.
+the fitting process, beside what the fit planned to hold and what the process holds before it begins. With `--cold` the system is
+told before every pass, and before reading alone, to forget what it holds of the chunks, so that they come from the disk as they
+would from stores larger than memory.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -85,8 +88,20 @@ def _correlated(rng: np.random.Generator, n: int, p: int) -> np.ndarray[Any, np.
     return np.asarray(Z[:, 1:] + np.float32(NEIGHBOUR) * Z[:, :-1])
 
 
-def read_alone(store: Path) -> float:
+def forget(store: Path) -> None:
+    """Have the system's page cache let go of a store."""
+    os.sync()
+    for file in store.rglob("*"):
+        if file.is_file():
+            handle = os.open(file, os.O_RDONLY)
+            os.posix_fadvise(handle, 0, 0, os.POSIX_FADV_DONTNEED)
+            os.close(handle)
+
+
+def read_alone(store: Path, *, cold: bool = False) -> float:
     """Return the seconds in which all tiles are read and decoded, on as many threads as a pass has."""
+    if cold:
+        forget(store)
     dataset = dl.open_dataset(store)
     places = [(i, j) for i in range(dataset.row_bounds.size - 1) for j in range(dataset.col_bounds.size - 1)]
     started = time.perf_counter()
@@ -96,7 +111,7 @@ def read_alone(store: Path) -> float:
     return time.perf_counter() - started
 
 
-def fit(store: Path, n_lambdas: int, ratio: float, memory: int) -> dict[str, Any]:
+def fit(store: Path, n_lambdas: int, ratio: float, memory: int, cold: bool = False) -> dict[str, Any]:
     """Fit in this process; return the passes, one by one, and the memory."""
     from distlasso.events import Event, FitStarted, PassFinished
 
@@ -106,6 +121,8 @@ def fit(store: Path, n_lambdas: int, ratio: float, memory: int) -> dict[str, Any
     def listen(event: Event) -> None:
         if isinstance(event, PassFinished):
             passes.append((event.n_models, event.seconds))
+            if cold:
+                forget(store)
         elif isinstance(event, FitStarted):
             planned.append(event.planned_bytes)
 
@@ -114,6 +131,8 @@ def fit(store: Path, n_lambdas: int, ratio: float, memory: int) -> dict[str, Any
     dl.fit_path(X, X[:, 0], n_lambdas=3)  # whatever is loaded at the first fit is no part of this one
     before = processes.resident_bytes()
     processes.reset_peaks()
+    if cold:
+        forget(store)
     path = dl.fit_path(dl.open_dataset(store), on_event=listen, **options)
     return {
         "passes": passes, "planned": planned[-1], "before": before, "peak": processes.peak_bytes(), "seconds": path.seconds,
@@ -121,14 +140,14 @@ def fit(store: Path, n_lambdas: int, ratio: float, memory: int) -> dict[str, Any
     }  # fmt: skip
 
 
-def measured(case: Case, store: Path, memory: int) -> list[str]:
+def measured(case: Case, store: Path, memory: int, *, cold: bool) -> list[str]:
     """Return the lines about one store."""
-    first = read_alone(store)
-    call = f"fit(Path({str(store)!r}), {case.n_lambdas}, {case.ratio}, {memory})"
+    first = read_alone(store, cold=cold)
+    call = f"fit(Path({str(store)!r}), {case.n_lambdas}, {case.ratio}, {memory}, {cold})"
     code = f"import json\nfrom pathlib import Path\nfrom benchmarks.out_of_core import fit\nprint(json.dumps({call}))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     found = json.loads(done.stdout.splitlines()[-1])
-    alone = (first + read_alone(store)) / 2
+    alone = (first + read_alone(store, cold=cold)) / 2
     dataset = dl.open_dataset(store)
     n, p = dataset.shape
     models = np.array([m for m, _ in found["passes"]])
@@ -160,6 +179,7 @@ def main(given: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks out-of-core", description=__doc__)
     parser.add_argument("--scale", type=float, default=0.125, help="share of the rows of the full stores (default: 1/8, 6.5 GB)")
     parser.add_argument("--memory", type=int, help="bytes to hold beside tiles (default: 4 GB times scale, 500 MB at least)")
+    parser.add_argument("--cold", action="store_true", help="read from the disk, not from the page cache")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--folder", type=Path, help="where the stores are written meanwhile (default: a temporary folder)")
     parser.add_argument("--out", type=Path, help="file to write")
@@ -167,12 +187,14 @@ def main(given: Sequence[str] | None = None) -> int:
     memory = options.memory or max(round(4e9 * options.scale), 500_000_000)
     how = f"{today()}, {cpu_name()}, {THREADS} threads, scale {options.scale:g}, seed {options.seed}."
     where = "The stores were in the page cache of the system where it had room, for reading alone as for the passes."
+    if options.cold:
+        where = "Before every pass, and before reading alone, the system had forgotten the chunks."
     lines = ["# Data that do not fit in memory", "", *(__doc__ or "").strip().splitlines()[2:], "", f"{how} {where}"]
     for case in CASES:
         with tempfile.TemporaryDirectory(dir=options.folder, prefix="out-of-core-") as scratch:
             store = Path(scratch) / "X.zarr"
             write(case, store, case.at(options.scale), options.seed)
-            lines += ["", *measured(case, store, memory)]
+            lines += ["", *measured(case, store, memory, cold=options.cold)]
             print("\n".join(lines[-12:]), file=sys.stderr, flush=True)
     text = "\n".join(lines) + "\n"
     print(text)

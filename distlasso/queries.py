@@ -8,7 +8,7 @@ derivatives, and a *sweep* over its tiles. Read next: ``runtime/local.py`` (who 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, final
 
@@ -81,6 +81,7 @@ class Tiles:
     shifts: list[Floats]
     bounds: Ints  # [tiles + 1]
     own: Own
+    each: Callable[..., Iterable[Any]] = map  # of ``map``'s kind: how tiles are gone through, one by one or side by side
 
 
 @final
@@ -115,7 +116,7 @@ class Gradient:
     def ask_all(self, band: Tiles, steps: Sequence[RowStep]) -> list[GradientPartial]:
         """Answer for several steps of the same rows, each as if it were alone; tiles are widened once for all of them."""
         slopes = [step.derivative for step in steps]
-        tiles = [tile.gradient(slopes, shift) for tile, shift in zip(band.tiles, band.shifts, strict=True)]
+        tiles = band.each(lambda tile, shift: tile.gradient(slopes, shift), band.tiles, band.shifts)
         return [self._partial(band, step, own) for step, own in zip(steps, zip(*tiles, strict=True), strict=True)]
 
     def _partial(self, band: Tiles, step: RowStep, parts: Sequence[Floats]) -> GradientPartial:
@@ -160,8 +161,13 @@ class Gather:
 
     def ask(self, band: Tiles, step: RowStep, loss: Loss | None) -> Pieces:
         cuts = np.searchsorted(self.columns, band.bounds)
-        spans = zip(band.tiles, band.bounds[:-1], cuts[:-1], cuts[1:], strict=True)
-        return side_by_side([tile.gather(self.columns[a:b] - first) for tile, first, a, b in spans])
+        spans = list(zip(band.tiles, band.bounds[:-1], cuts[:-1], cuts[1:], strict=True))
+        there = [span for span in spans if span[3] > span[2]] or spans[:1]  # the others need not be read
+
+        def part(tile: Block, first: int, a: int, b: int) -> Any:
+            return tile.gather(self.columns[a:b] - first)
+
+        return side_by_side(list(_each(band, part, there)))
 
     def merge(self, left: object, right: object, axis: int) -> Pieces:
         assert isinstance(left, Pieces) and isinstance(right, Pieces)
@@ -188,7 +194,7 @@ class Moments:
     """Feature statistics under the present weights and target."""
 
     def ask(self, band: Tiles, step: RowStep, loss: Loss | None) -> Statistics:
-        return hstack([tile.moments(step.rows.weight, step.rows.y) for tile in band.tiles])
+        return hstack(list(band.each(lambda tile: tile.moments(step.rows.weight, step.rows.y), band.tiles)))
 
     def merge(self, left: object, right: object, axis: int) -> Statistics:
         assert isinstance(left, Statistics) and isinstance(right, Statistics)
@@ -394,10 +400,14 @@ def _row_steps(band: Tiles, rows: Sequence[Rows], requests: Sequence[Request]) -
     steps = [_begun(own, request) for own, request in zip(rows, requests, strict=True)]
     open_ = [(step, request.models, request.loss) for step, request in zip(steps, requests, strict=True)
              if request.models is not None and request.loss is not None and step.rows.derivative is None]  # fmt: skip
+    there = []
     for tile, shift, first, stop in zip(band.tiles, band.shifts, band.bounds[:-1], band.bounds[1:], strict=True):
         cuts = [np.searchsorted(models.columns, (first, stop)) for _, models, _ in open_]
         parts = [(models.columns[a:b] - first, models.coef[a:b]) for (_, models, _), (a, b) in zip(open_, cuts, strict=True)]
-        for (step, _, _), (own, _), found in zip(open_, parts, tile.etas(parts, shift), strict=True):
+        if any(own.size for own, _ in parts):  # the others need not be read
+            there.append((tile, parts, shift))
+    for (_, parts, _), etas in zip(there, _each(band, lambda tile, *own: tile.etas(*own), there), strict=True):
+        for (step, _, _), (own, _), found in zip(open_, parts, etas, strict=True):
             if own.size:
                 np.add(step.eta, found, out=step.eta)
     for step, _, loss in open_:
@@ -427,6 +437,11 @@ def _gram(band: Tiles, weight: Floats, *, single: bool = False) -> Floats:
         x = np.concatenate([t.widened(part, shift) for t, shift in zip(band.tiles, band.shifts, strict=True)], axis=1)
         total += x.T @ (x * weight[part, None])
     return total
+
+
+def _each(band: Tiles, work: Callable[..., Any], items: Sequence[tuple[Any, ...]]) -> Iterable[Any]:
+    """What work finds for each of some items, in their order."""
+    return band.each(work, *zip(*items, strict=True)) if items else ()
 
 
 def _within(band: Tiles, columns: Ints) -> Tiles:

@@ -162,7 +162,7 @@ def test_gradients_of_several_fits_in_one_sweep_have_the_bits_that_they_have_alo
     weight, shift = RNG.uniform(0.5, 2.0, 700), RNG.standard_normal(150) if layout in (np.asfortranarray,) else None
     spaces = [RowSpace(np.zeros(700), weight * (np.arange(700) % 4 != k)) for k in range(4)]
     runtime = serial()
-    runtime.open(data, plan_bundles(data.row_bounds, data.col_bounds, by_columns=False, keep=False), spaces)
+    runtime.open(data, plan_bundles(data.row_bounds, data.col_bounds, by_columns=False, room=0), spaces)
     request = Request((Gradient(),), shift=shift)
     asks = [Ask(request, k, RNG.standard_normal((700, 1 + k))) for k in range(3)]
     for k in range(4):  # with 5 to 11 models, more than are visited together

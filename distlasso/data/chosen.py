@@ -20,7 +20,7 @@ from distlasso.data.statistics import Statistics
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-_PIECE = 128  # columns copied at a time
+_PIECE, _PIECE_BYTES = 128, 16 << 20  # columns copied at a time: so many at least, or bytes of them
 
 
 @final
@@ -94,6 +94,8 @@ class ChosenColumns:
 
     def _pieces(self, columns: Ints) -> Iterator[tuple[slice, Block]]:
         """Columns a few at a time, as tiles of their own."""
-        for start in range(0, columns.size, _PIECE):
-            part = slice(start, min(start + _PIECE, columns.size))
+        # An int8 for each value; wider ones are a few times that.
+        step = max(_PIECE, _PIECE_BYTES // max(self.shape[0], 1))
+        for start in range(0, columns.size, step):
+            part = slice(start, min(start + step, columns.size))
             yield part, self.take(columns[part])

@@ -211,6 +211,12 @@ def as_block(matrix: Any, missing_value: Code | None = None) -> Block:
     return kind(matrix.data, matrix.indices, matrix.indptr, matrix.shape)
 
 
+def strong_bytes(dataset: Dataset) -> int:
+    """Bytes of all columns as bundles keep those that are strong."""
+    n, p = dataset.shape
+    return 12 * dataset.nnz if dataset.encoding != "dense" else n * p * dataset.dtype.itemsize
+
+
 def even_bounds(size: int, parts: int) -> Ints:
     """Cut ``size`` into at most ``parts`` ranges of nearly equal length."""
     parts = min(max(int(parts), 1), size)

@@ -45,7 +45,7 @@ def about(dataset: Dataset, options: Options, more: Mapping[str, Any]) -> dict[s
 
 def of_cut(dataset: Dataset, plan: Plan) -> list[Any]:
     """How data is cut and merged, on which the bits of answers depend."""
-    return [_array(dataset.row_bounds), _array(dataset.col_bounds), plan.axis, plan.keep, len(plan.bundles)]
+    return [_array(dataset.row_bounds), _array(dataset.col_bounds), plan.axis, plan.room, len(plan.bundles)]
 
 
 def of_folds(partitions: Sequence[Partition]) -> str:

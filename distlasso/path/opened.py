@@ -182,7 +182,7 @@ def opened(
             by_columns = form.kind == "residual" and dataset.row_bounds.size == 2 and dataset.col_bounds.size > 2
             by_columns = by_columns and options.solver != "admm"
             grams = form.kind == "gram" and not options.by_rounds
-            plan = plan_bundles(dataset.row_bounds, dataset.col_bounds, by_columns=by_columns, keep=projection.keep,
+            plan = plan_bundles(dataset.row_bounds, dataset.col_bounds, by_columns=by_columns, room=projection.room,
                                 answer=8 * dataset.shape[1] ** (2 if grams else 1))  # fmt: skip
             rows = make_rows(dataset)
             options = replace(options, listener=place.open(dataset, plan, rows, options.listener))

@@ -15,7 +15,8 @@ from typing import Any
 from distlasso.coordinator.active_set import MAX_BATCH
 from distlasso.coordinator.form import Blocks, Form, choose
 from distlasso.coordinator.general import BATCH
-from distlasso.data.dataset import Dataset
+from distlasso.data.dataset import Dataset, strong_bytes
+from distlasso.runtime.local import HELD_AT_ONCE
 from distlasso.runtime.plan import MAX_BUNDLES
 from distlasso.solvers.newton import MAX_FACTOR
 
@@ -39,7 +40,7 @@ class Projection:
     passes: tuple[int, int]
     coordinator_bytes: int
     tile_bytes: int
-    keep: bool = True  # whether the strong columns of every bundle are kept
+    room: int | None = None  # bytes of strong columns that bundles keep; None: all of them
 
     def summary(self) -> dict[str, Any]:
         """As plain values."""
@@ -80,10 +81,10 @@ def project(
     """
     n, p = dataset.shape
     form = choose(n, p, sparse=dataset.encoding != "dense", nnz=dataset.nnz)
-    size = _Size(n, p, _nodes(dataset), _bundle_rows(dataset), _strong(dataset))
+    size = _Size(n, p, _nodes(dataset), _bundle_rows(dataset), strong_bytes(dataset))
     beside, fixed = min(responses, at_once((n, p))), size.fixed * responses
     each = (BATCH if by_rounds else MAX_BATCH) * (size.per_lambda + 6 * _FLOAT * n)
-    width, keep = 0, True
+    width, room = 0, None
     if form.kind == "gram":
         width = p
         each += size.gram(p) + size.kept * by_rounds
@@ -91,13 +92,13 @@ def project(
         each += _residual(dataset)
     total = fixed + beside * each
     if memory is not None and total > memory:
-        form, each, keep = _blocks(size, (memory - fixed) // beside, f"the usual form may hold {total / 1e6:,.1f} MB, "
+        form, each, room = _blocks(size, (memory - fixed) // beside, f"the usual form may hold {total / 1e6:,.1f} MB, "
                                    f"beyond memory of {memory / 1e6:,.1f} MB")  # fmt: skip
         total, width = fixed + beside * each, form.blocks.width if form.blocks else 0
     first = 0 if dataset.statistics is not None else 1
     passes = (1, 3) if form.kind == "gram" and not by_rounds else (4, 16)
-    tile = _tile(dataset) + size.scratch(width, gathered=not keep)
-    return Projection(form, (passes[0] + first, passes[1] + first), total, tile, keep)
+    tile = _tile(dataset) + size.scratch(width, gathered=room is not None)
+    return Projection(form, (passes[0] + first, passes[1] + first), total, tile, room)
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +134,7 @@ class _Size:
         return rows + 3 * _FLOAT * width * width + columns
 
 
-def _blocks(size: _Size, memory: int, because: str) -> tuple[Form, int, bool]:
+def _blocks(size: _Size, memory: int, because: str) -> tuple[Form, int, int | None]:
     """The block form with the widest batch and blocks that fit; the narrowest of all if none does."""
     narrowest = min(_NARROWEST, size.p)
     batch = next((k for k in _WIDTHS if k * size.per_lambda + 2 * size.gram(narrowest) <= memory), _WIDTHS[-1])
@@ -141,12 +142,14 @@ def _blocks(size: _Size, memory: int, because: str) -> tuple[Form, int, bool]:
     width = math.isqrt(max(memory - total, 0) // 2 * narrowest**2 // size.gram(narrowest))
     width = min(max(width, narrowest), size.p)
     total += size.gram(width)
-    keep = total + size.kept <= memory
-    total += size.kept if keep else 0
+    room = None if total + size.kept <= memory else max(memory - total, 0) // 2
+    total += size.kept if room is None else room
     one = _FLOAT * width * width
     held = min(max(memory - total, 0) // one, -(-size.p // width))
-    what = f"blocks of {width} strong columns" + ("" if keep else ", which are looked up in the data in every round")
-    return Form("blocks", what, because, Blocks(width, 1 + held, batch)), total + held * one, keep
+    what = f"blocks of {width} strong columns"
+    if room is not None:
+        what += f", which are looked up in the data in every round once they are more than {room / 1e6:,.1f} MB"
+    return Form("blocks", what, because, Blocks(width, 1 + held, batch)), total + held * one, room
 
 
 def _nodes(dataset: Dataset) -> int:
@@ -161,18 +164,13 @@ def _bundle_rows(dataset: Dataset) -> int:
 
 
 def _tile(dataset: Dataset) -> int:
-    """The largest tile, decoded."""
+    """The largest tile, decoded, and those that are held beside it."""
     n, p = dataset.shape
     sparse = dataset.encoding != "dense"
     rows, columns = dataset.row_bounds, dataset.col_bounds
-    share = (int((rows[1:] - rows[:-1]).max()) / n) * (int((columns[1:] - columns[:-1]).max()) / p)
-    return int(dataset.nbytes * min(1.0, share * (4 if sparse else 1)))
-
-
-def _strong(dataset: Dataset) -> int:
-    """The strong columns of all bundles, as they are kept."""
-    n, p = dataset.shape
-    return 12 * dataset.nnz if dataset.encoding != "dense" else n * p * dataset.dtype.itemsize
+    band = dataset.nbytes * min(1.0, int((rows[1:] - rows[:-1]).max()) / n * (4 if sparse else 1))
+    tile = band * min(1.0, int((columns[1:] - columns[:-1]).max()) / p * (4 if sparse else 1))
+    return int(min(band, tile + HELD_AT_ONCE) if not dataset.in_memory else tile)
 
 
 def _residual(dataset: Dataset) -> int:

@@ -8,19 +8,21 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextvars import copy_context
 from dataclasses import dataclass
 from functools import partial
-from typing import Protocol, final
+from typing import Any, Protocol, final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from distlasso.data.blocks import Block
 from distlasso.data.chosen import ChosenColumns
-from distlasso.data.dataset import Dataset
+from distlasso.data.dataset import Dataset, strong_bytes
 from distlasso.data.pieces import Pieces
+from distlasso.data.unread import Unread
 from distlasso.events import Listener, ignore
 from distlasso.queries import Ask, Gather, Own, Request, Rows, Tiles, answer, answer_gradients, are_alike, merge_answers
 from distlasso.runtime.blas import one_blas_thread
@@ -30,6 +32,8 @@ from distlasso.runtime.traffic import asked, carried
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+
+HELD_AT_ONCE = 128 << 20  # bytes of tiles that lie side by side in a range of rows; those beyond are read for every question
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +96,10 @@ class Tiled(Protocol):
     def col_bounds(self) -> Ints:
         """Column bounds of the grid."""
 
+    @property
+    def in_memory(self) -> bool:
+        """Whether tiles are held anyway."""
+
     def tile(self, i: int, j: int) -> Block:
         """Tile of row range i and column range j."""
 
@@ -105,13 +113,22 @@ class Part:
     bundle: Bundle
     spaces: Sequence[RowSpace]
     first_row: int = 0  # of the row quantities in the whole matrix
+    each: Callable[..., Iterable[Any]] = map  # as in ``Tiles``
 
     def bands(self) -> Iterator[tuple[list[Block], int, int]]:
         """Yield tiles across the columns, and their rows in terms of the row quantities; reading is lazy."""
         bounds, bundle = self.dataset.row_bounds - self.first_row, self.bundle
         for i in range(bundle.r0, bundle.r1):
-            tiles = [self.dataset.tile(i, j) for j in range(bundle.c0, bundle.c1)]
-            yield tiles, int(bounds[i]), int(bounds[i + 1])
+            yield self._band(i), int(bounds[i]), int(bounds[i + 1])
+
+    def _band(self, i: int) -> list[Block]:
+        """Tiles of a range of rows: as they are, where they have room beside each other, else read whenever they are asked."""
+        data, places = self.dataset, range(self.bundle.c0, self.bundle.c1)
+        first = data.tile(i, places[0])
+        if data.in_memory or len(places) * first.nbytes <= max(HELD_AT_ONCE, first.nbytes):
+            return [first, *(data.tile(i, j) for j in places[1:])]
+        rows, columns = int(np.diff(data.row_bounds)[i]), np.diff(data.col_bounds)
+        return [Unread(partial(data.tile, i, j), (rows, int(columns[j]))) for j in places]
 
     def tiles(self, blocks: list[Block], request: Request) -> Tiles:
         """Tiles with the shift of a request, and with what it puts where a value is missing."""
@@ -121,7 +138,7 @@ class Part:
             fills = [request.imputation.take(slice(a, b)) for a, b in spans]
             blocks = [block.imputed(fill) for block, fill in zip(blocks, fills, strict=True)]
         shifts = [np.zeros(b - a) if request.shift is None else request.shift[a:b] for a, b in spans]
-        return Tiles(blocks, shifts, bounds, Own())
+        return Tiles(blocks, shifts, bounds, Own(), self.each)
 
     def chosen(self, blocks: list[Block], request: Request) -> Tiles:
         """The columns that a request names, as one tile."""
@@ -227,6 +244,12 @@ def merge_all(asks: Sequence[Ask], axis: int) -> Callable[[list[list[object]], l
     return merge
 
 
+def _side_by_side(pool: ThreadPoolExecutor, work: Callable[..., Any], *items: Iterable[Any]) -> Iterator[Any]:
+    """``map`` on the threads of a pool, each with the caller's np.errstate."""
+    futures = [pool.submit(copy_context().run, work, *own) for own in zip(*items, strict=True)]
+    return (future.result() for future in futures)
+
+
 @final
 class Local:
     """Bundles one after the other on ``threads`` threads of this process."""
@@ -244,12 +267,16 @@ class Local:
         """Prepare to answer requests about a dataset; nothing happens here that would have to be said."""
         self._dataset, self._plan, self._rows = dataset, plan, rows
         self._bytes = self._moved = 0
-        self._kept = StrongColumns() if plan.keep else None
+        self._kept = None
         return listener
 
     def run(self, asks: Sequence[Ask]) -> list[list[object]]:
         """Answer requests, each merged over all bundles, in one sweep."""
         groups = self._groups(asks)
+        if not self._has_room(asks):
+            self._kept = None
+        elif self._kept is None:
+            self._kept = StrongColumns()
         with one_blas_thread():
             if len(groups) > self._threads > 1:
                 with ThreadPoolExecutor(self._threads) as pool:
@@ -262,6 +289,12 @@ class Local:
         self._bytes += self._dataset.nbytes if kept is None or any(ask.request.columns is None for ask in asks) else 0
         self._bytes += sum(kept.nbytes(ask.place) for ask in asks if kept is not None and ask.request.columns is not None)
         return answers
+
+    def _has_room(self, asks: Sequence[Ask]) -> bool:
+        """Whether the columns that are asked about may be kept: those of any fit, as far as the plan goes."""
+        data, room = self._dataset, self._plan.room
+        most = max((ask.request.columns.size for ask in asks if ask.request.columns is not None), default=0)
+        return room is None or most * strong_bytes(data) <= room * data.shape[1]
 
     def _groups(self, asks: Sequence[Ask]) -> list[Sequence[Ask]]:
         """What to answer bundle by bundle: all at once, so that tiles are read once, unless each takes only its own rows of them.
@@ -279,19 +312,22 @@ class Local:
         bundles, moved = self._plan.bundles, 0
         tree = MergeTree(len(bundles), merge_all(asks, self._plan.axis))
 
-        def one(bundle: Bundle) -> list[list[object]]:
-            return answer_bundle(Part(self._dataset, bundle, self._rows), asks, self._kept)
+        def one(bundle: Bundle, each: Callable[..., Iterable[Any]] = map) -> list[list[object]]:
+            return answer_bundle(Part(self._dataset, bundle, self._rows, each=each), asks, self._kept)
 
         def add(bundle: Bundle, found: list[list[object]]) -> None:
             nonlocal moved
             moved += carried(found)
             tree.add(0, bundle.index, found)
 
-        if threads == 1 or len(bundles) == 1:
+        if threads == 1:
             for bundle in bundles:
                 add(bundle, one(bundle))
             return tree.result(), moved
         with ThreadPoolExecutor(threads) as pool:
+            if len(bundles) == 1:  # its tiles side by side instead
+                add(bundles[0], one(bundles[0], partial(_side_by_side, pool)))
+                return tree.result(), moved
             pending: deque[tuple[Bundle, Future[list[list[object]]]]] = deque()
             for bundle in bundles:
                 # Answers that wait for their turn to be merged hold memory: never more than the plan says.

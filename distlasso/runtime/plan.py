@@ -42,11 +42,11 @@ class Plan:
 
     bundles: tuple[Bundle, ...]
     axis: int
-    keep: bool = True  # whether a runtime in this process may keep the strong columns of its bundles
+    room: int | None = None  # bytes of strong columns that a runtime in this process may keep; None: all of them
     answer: int = 0  # bytes of the largest answer that is sure to be asked for
 
 
-def plan_bundles(row_bounds: Ints, col_bounds: Ints, *, by_columns: bool, keep: bool = True, answer: int = 0) -> Plan:
+def plan_bundles(row_bounds: Ints, col_bounds: Ints, *, by_columns: bool, room: int | None = None, answer: int = 0) -> Plan:
     """Cut a tile grid into at most 64 bundles: full-width bands of rows, or full-height bands of columns."""
     rows, cols = row_bounds.size - 1, col_bounds.size - 1
     tiles = cols if by_columns else rows
@@ -54,8 +54,8 @@ def plan_bundles(row_bounds: Ints, col_bounds: Ints, *, by_columns: bool, keep: 
     cuts = [tiles * k // count for k in range(count + 1)]
     pairs = zip(cuts[:-1], cuts[1:], strict=True)
     if by_columns:
-        return Plan(tuple(Bundle(k, 0, rows, a, b) for k, (a, b) in enumerate(pairs)), 1, keep, answer)
-    return Plan(tuple(Bundle(k, a, b, 0, cols) for k, (a, b) in enumerate(pairs)), 0, keep, answer)
+        return Plan(tuple(Bundle(k, 0, rows, a, b) for k, (a, b) in enumerate(pairs)), 1, room, answer)
+    return Plan(tuple(Bundle(k, a, b, 0, cols) for k, (a, b) in enumerate(pairs)), 0, room, answer)
 
 
 @dataclass(slots=True)

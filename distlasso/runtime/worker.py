@@ -236,6 +236,11 @@ class _Cached:
         """Column bounds of the grid."""
         return self.dataset.col_bounds
 
+    @property
+    def in_memory(self) -> bool:
+        """The cache may let go of them."""
+        return False
+
     def tile(self, i: int, j: int) -> Block:
         """Tile of row range i and column range j."""
         key: Hashable = (self.dataset.path, self.identity, i, j)
@@ -260,6 +265,7 @@ class _Given:
     chunks: dict[tuple[int, int], Any]
     visited: list[int]
     read: dict[tuple[int, int], int]
+    in_memory: bool = True
 
     def tile(self, i: int, j: int) -> Block:
         """Tile of row range i and column range j."""
