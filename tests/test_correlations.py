@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 import distlasso as dl
 from distlasso.penalties import Bounds4
-from distlasso.solvers import correlations
+from distlasso.solvers import correlations, quadratic
 from distlasso.solvers.block_coordinate import restricted_gap, solve
 from distlasso.solvers.correlations import Correlations, approach
 from distlasso.solvers.newton import Newton
@@ -100,7 +100,7 @@ def test_more_columns_in_use_than_there_is_room_for_are_left_to_others(monkeypat
 
 
 def test_correlations_grow_to_what_they_would_be_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(correlations, "_STRIP", 2)
+    monkeypatch.setattr(quadratic, "_TALL", 17)
     form, told = dense(3, 1e3), Correlations(P)
     mask = np.zeros(P, dtype=np.bool_)
     for columns in ([5, 9, 2], [9, 30], [0, 1, 2, 59]):
@@ -110,6 +110,7 @@ def test_correlations_grow_to_what_they_would_be_at_once(monkeypatch: pytest.Mon
     size = np.sqrt(np.diag(hessian))
     assert sorted(told.columns) == [0, 1, 2, 5, 9, 30, 59]
     np.testing.assert_allclose(told.matrix, hessian / np.outer(size, size), atol=3e-6)
+    np.testing.assert_array_equal(told.matrix, told.matrix.T)
 
 
 @pytest.mark.parametrize("missing", [False, True])

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from distlasso.kernels.rank_k import add_square
+from distlasso.kernels.rank_k import add_products, add_square
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
@@ -24,6 +24,17 @@ def test_the_upper_triangle_of_the_product_is_added(dtype: Any) -> None:
         found = out.copy(order="F")
         add_square(rows, 0.5, found)
         np.testing.assert_allclose(found, expected, rtol=1e-5 if dtype == np.float32 else 1e-13)
+
+
+@pytest.mark.parametrize("first", [0, 3, 7])
+def test_products_with_the_last_columns_are_added_where_they_belong(first: int) -> None:
+    rng = np.random.default_rng(1)
+    X = np.asfortranarray(rng.standard_normal((50, 7)).astype(np.float32))
+    out = np.asfortranarray(rng.standard_normal((9, 9)).astype(np.float32))
+    expected = out.copy()
+    expected[:7, first:7] += np.triu(X.T @ X)[:, first:]
+    add_products(X, first, out)
+    np.testing.assert_allclose(out, expected, rtol=1e-5, atol=1e-6)
 
 
 def test_other_threads_run_meanwhile() -> None:

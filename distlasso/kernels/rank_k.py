@@ -1,7 +1,7 @@
-"""Products of a matrix with its own transpose, by the BLAS that SciPy has, while other threads run.
+"""Products of the columns of a matrix with each other, by the BLAS that SciPy has, while other threads run.
 
 SciPy's own wrappers of BLAS hold the interpreter's lock, so that Grams of several bundles would be worked out one after the other.
-Read next: ``data/blocks.py``.
+Read next: ``data/blocks.py`` and ``solvers/quadratic.py``.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from distlasso.kernels.routines import routine
 
-_UPPER, _PLAIN = b"U", b"N"
+_UPPER, _PLAIN, _TURNED = b"U", b"N", b"T"
+_GEMM = routine("cython_blas", "sgemm", 13)
 _ROUTINES = {
     np.dtype(np.float64): (routine("cython_blas", "dsyrk", 10), ctypes.c_double),
     np.dtype(np.float32): (routine("cython_blas", "ssyrk", 10), ctypes.c_float),
@@ -39,3 +40,24 @@ def add_square(X: NDArray[Any], factor: float, out: NDArray[Any]) -> None:
     uplo, trans = ctypes.c_char(_UPPER), ctypes.c_char(_PLAIN)
     by = ctypes.byref
     syrk(by(uplo), by(trans), by(size), by(rows), by(alpha), X.ctypes.data, by(apart), by(beta), out.ctypes.data, by(size))
+
+
+def add_products(X: NDArray[np.float32], first: int, out: NDArray[np.float32]) -> None:
+    """out_jk += sum_i x_ij x_ik for every column k of X from ``first`` on, and every j up to k.
+
+    Parameters
+    ----------
+    X : float32 [n, p], columns one after the other
+    first : int
+    out : float32 [q, q], q at least p, columns one after the other
+    """
+    (n, p), q = X.shape, len(out)
+    assert X.flags.f_contiguous and out.flags.f_contiguous and X.dtype == out.dtype == np.float32 and 0 <= first <= p <= q
+    rows, above, new, height = (ctypes.c_int(number) for number in (n, first, p - first, q))
+    one, uplo, turned, plain = ctypes.c_float(1.0), ctypes.c_char(_UPPER), ctypes.c_char(_TURNED), ctypes.c_char(_PLAIN)
+    size, by, syrk = X.itemsize, ctypes.byref, _ROUTINES[X.dtype][0]
+    behind, right = X.ctypes.data + size * n * first, out.ctypes.data + size * q * first
+    if first:
+        _GEMM(by(turned), by(plain), by(above), by(new), by(rows), by(one), X.ctypes.data, by(rows), behind, by(rows),
+              by(one), right, by(height))  # fmt: skip
+    syrk(by(uplo), by(turned), by(new), by(rows), by(one), behind, by(rows), by(one), right + size * first, by(height))

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from distlasso.kernels import cholesky
+from distlasso.kernels.dense import mirror
 from distlasso.kernels.descent import slope_gram
 from distlasso.penalties import Bounds4
 from distlasso.solvers.block_coordinate import descend, is_small, near, restricted_gap
@@ -30,7 +31,6 @@ Mask = NDArray[np.bool_]
 SPAN = 8  # lambdas to solve at once
 _RIDGE = 1e-6  # on the diagonal: rounding of float32 may leave flat directions bent downwards
 _MOST = 6144  # columns in use: 150 MB, which an epoch goes through
-_STRIP = 512  # columns whose correlations are taken at once
 _MAX_LOOKS = 12
 _NEAR = 0.95  # of its l1: with 0.9 W6 holds half as many columns more, with 1 W2 needs a look more, over 24,000
 _ROUNDING = 1e-13  # of the objective: smaller gaps are mostly rounding
@@ -56,14 +56,12 @@ class Correlations:
         if new.size:
             self.columns = np.concatenate([self.columns, new])
             self._held[new] = True
-            matrix = np.empty((size, size), dtype=np.float32)
-            matrix[:held, :held] = self.matrix
-            for first in range(held, size, _STRIP):
-                stop = min(first + _STRIP, size)
-                strip = form.correlations(self.columns[:stop], stop - first)
-                matrix[:stop, first:stop], matrix[first:stop, :first] = strip, strip[:first].T
+            matrix = np.zeros((size, size), dtype=np.float32, order="F")
+            matrix[:held, :held] = self.matrix.T
+            form.add_correlations(self.columns, held, matrix)
+            mirror(matrix)
             matrix[np.arange(held, size), np.arange(held, size)] = 1.0 + _RIDGE
-            self.matrix = matrix
+            self.matrix = matrix.T  # the same, and rows one after the other
         return True
 
 

@@ -24,7 +24,7 @@ Floats = NDArray[np.float64]
 T = TypeVar("T")
 
 LANES = 2
-_WORTH_A_LOOK = 1 << 15  # entries, which every model goes through
+WORTH_A_LOOK = 1 << 15  # entries, which every model goes through
 _WORTH_A_THREAD = 1 << 20  # entries: at 500 x 2,000, where fewer are held, threads took 30 to 50 % more CPU and no less time
 
 
@@ -78,7 +78,7 @@ def halves(work: Callable[[slice], T], size: int, entries: int) -> list[T]:
     """What work finds for the first half of a range, and for the second, ``side_by_side``."""
     middle = -(-size // LANES)
     return side_by_side([partial(work, own) for own in (slice(middle), slice(middle, size)) if own != slice(size, size)],
-                        entries, _WORTH_A_LOOK)  # fmt: skip
+                        entries, WORTH_A_LOOK)  # fmt: skip
 
 
 @final

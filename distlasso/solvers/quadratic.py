@@ -8,7 +8,9 @@ the total weight W. Read next: ``block_coordinate.py``.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any, Protocol, final
 
 import numpy as np
@@ -18,8 +20,9 @@ from numpy.typing import NDArray
 from distlasso.data import csc
 from distlasso.data.missing import Imputation, in_registers
 from distlasso.kernels import descent, sparse
+from distlasso.kernels.rank_k import add_products
 from distlasso.penalties import Bounds4
-from distlasso.solvers.lanes import abreast, halves
+from distlasso.solvers.lanes import WORTH_A_LOOK, abreast, halves, side_by_side
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -27,7 +30,8 @@ Ints = NDArray[np.int64]
 # A Gram epoch streams |W|^2 numbers; a residual epoch visits the rows of every column twice: measured on sparse columns.
 SPARSE_ADVANTAGE = 8
 _PIECE_ROWS, _PIECE = 512, 128  # rows and columns that are widened at once: 512 kB, which stay in cache
-_ROWS = 512  # rows of columns whose correlations are taken: with more, memory that is freed stays with the process
+_ROWS = 512  # rows of columns whose products are taken: with more, memory that is freed stays with the process
+_TALL = 1024  # the same in float32
 _SPARE = 0.6  # of the columns: fewer are multiplied where they lie, which is slower an entry than all of them
 
 
@@ -229,24 +233,21 @@ class DenseForm:
     def apply(self, columns: Ints, v: Floats) -> Floats:
         return self._correlate(self._w * self._eta(v, columns), columns)
 
-    def correlations(self, columns: Ints, last: int) -> NDArray[np.float32]:
-        """Correlations of columns with the last few of them, [columns, last], summed in float32."""
-        root, factor = np.sqrt(self._w), 1.0 / deviations(self._h[columns])
+    def add_correlations(self, columns: Ints, held: int, out: NDArray[np.float32]) -> None:
+        """Add to the upper triangle of ``out`` the correlations of columns with those behind the first few, summed in float32."""
+        root, factor, size = np.sqrt(self._w), 1.0 / deviations(self._h[columns]), columns.size
 
-        def some(rows: slice) -> NDArray[np.float32]:
-            total, product = np.zeros((2, columns.size, last), np.float32)
-            room = np.empty(_ROWS * columns.size, np.float32)
-            for row in range(rows.start or 0, rows.stop, _ROWS):
-                height = min(_ROWS, rows.stop - row)
-                scaled = room[: height * columns.size].reshape(columns.size, height).T
-                self._scale(row, columns, root, factor, scaled)
-                total += np.matmul(scaled.T, scaled[:, columns.size - last :], out=product)
-            return total
+        def some(first: int, stop: int) -> None:
+            room = np.empty(_TALL * stop, np.float32)
+            for row in range(0, self._y.size, _TALL):
+                height = min(_TALL, self._y.size - row)
+                scaled = room[: height * stop].reshape(stop, height).T
+                self._scale(row, columns[:stop], root, factor[:stop], scaled)
+                add_products(scaled, first, out)
 
-        total, *others = halves(some, self._y.size, self.entries)
-        for more in others:
-            total += more
-        return total
+        middle = math.isqrt((held**2 + size**2) // 2)  # as many products before as after
+        side_by_side([partial(some, *ends) for ends in ((held, middle), (middle, size)) if ends[0] < ends[1]],
+                     self.entries, WORTH_A_LOOK)  # fmt: skip
 
     def gram(self, columns: Ints) -> NDArray[np.float32]:
         scaled = np.empty((self._y.size, columns.size), np.float32, order="F")
