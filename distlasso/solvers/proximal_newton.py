@@ -2,8 +2,9 @@
 
 In every exchange with the data each lambda gets its own value and slope; the quadratic model between two exchanges is
 solved by the same coordinate descent as least squares (Lee, Sun & Saunders 2014; Friedman et al. 2010). One Hessian
-serves many lambdas: it is taken where the batch begins and where it ends, interpolated between, and renewed where a step
-gains too little. An old Hessian costs exchanges and never the answer: a step is taken only if the objective falls.
+serves many lambdas: it is taken where the batch begins and where it ends, interpolated between, bent to the slopes at both
+ends of a lambda's last step, and renewed where a step gains too little. An old Hessian costs exchanges and never the
+answer: a step is taken only if the objective falls.
 Read next: ``block_coordinate.py``, which solves the model.
 """
 
@@ -22,7 +23,7 @@ from distlasso.penalties import Bounds4
 from distlasso.solvers.block_coordinate import solve
 from distlasso.solvers.newton import Newton
 from distlasso.solvers.quadratic import GramForm
-from distlasso.solvers.smooth import Curvature, Near, Point, Smooth
+from distlasso.solvers.smooth import Curvature, Near, Point, Secant, Smooth
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -50,6 +51,7 @@ class _Track:
     intercept_step: float = 0.0
     length: float = 1.0  # longest that may be tried next
     backing: bool = False
+    last: Secant | None = None  # what the last step has shown
     fresh: bool = False  # a Hessian was taken at this very model
     done: bool = False
 
@@ -139,6 +141,8 @@ class ProximalNewton:
             return
         assert track.at is not None
         hessian = self._hessian(track.lam)
+        if track.last is not None:
+            hessian = hessian.bent(track.last)
         u, total, value = track.at.gradient[:, 0], float(track.at.total[0]), float(track.at.value[0])
         shift = hessian.cross / hessian.total if smooth.intercept else np.zeros_like(u)
         gram = hessian.without_intercept() if smooth.intercept else hessian.gram.copy()
@@ -238,6 +242,10 @@ def _take(
         track.done = track.length < 1e-9
         return 1.0
     track.fresh = track.fresh and trials[k][1] == 0.0
+    assert track.at is not None
+    if trials[k][1] > 0.0:
+        fall, total = track.at.gradient[:, 0] - point.gradient[:, k], float(track.at.total[0] - point.total[k])
+        track.last = Secant(b[:, k] - track.b, float(intercept[k]) - track.intercept, fall, total)
     track.b, track.intercept, track.at = b[:, k].copy(), float(intercept[k]), point.take(k)
     was, track.backing = track.gap, False
     now = slope_gap(float(point.value[k]), point.gradient[:, k], track.b, track.penalty, kinked=kinked)

@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 Near = tuple[float, int]  # a lambda, and how many Hessians a fit has asked for there before
 
+_STRAIGHT = 1e-3  # of the curvature that was expected along a step: less is rounding, or a kink
+
 
 @dataclass(frozen=True, slots=True)
 class Point:
@@ -32,6 +34,16 @@ class Point:
 
 
 @dataclass(frozen=True, slots=True)
+class Secant:
+    """A step, and by how much the slopes fell on its way."""
+
+    step: Floats  # [S]
+    level: float  # step of the intercept
+    fall: Floats  # [S]: of u
+    total: float  # of the slope in the intercept
+
+
+@dataclass(frozen=True, slots=True)
 class Curvature:
     """Hessian of the mean loss at one model."""
 
@@ -42,6 +54,20 @@ class Curvature:
     def without_intercept(self) -> Floats:
         """Hessian of the coefficients once the intercept is minimised over: a Schur complement, [S, S]."""
         return np.asarray(self.gram - np.outer(self.cross, self.cross / self.total))
+
+    def bent(self, secant: Secant) -> Curvature:
+        """The same across a step; along it, what the slopes at both ends say (the BFGS update: Nocedal & Wright 2006, 6.19)."""
+        along = self.gram @ secant.step + secant.level * self.cross
+        across = float(self.cross @ secant.step) + secant.level * self.total
+        expected = float(secant.step @ along) + secant.level * across
+        seen = float(secant.step @ secant.fall) + secant.level * secant.total
+        if not seen > _STRAIGHT * expected:
+            return self
+        return Curvature(
+            self.gram + np.outer(secant.fall, secant.fall / seen) - np.outer(along, along / expected),
+            self.cross + secant.fall * (secant.total / seen) - along * (across / expected),
+            self.total + secant.total**2 / seen - across**2 / expected,
+        )
 
 
 class Smooth(Protocol):
