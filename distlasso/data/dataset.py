@@ -26,6 +26,7 @@ STORED_DTYPES = ("float64", "float32", "int8", "uint8")
 _TILE_BYTES = 1 << 20
 _BYTES_A_COLUMN = 128  # of a tile of rows: if it were smaller than the gradients of two batches, merging them would cost the most
 _MAX_TILES = 32
+_ROWS_A_COLUMN = 12  # of a tile: with half as many, merging its Gram, and those of cells, costs a tenth of the products
 _LARGEST = 1e150  # sums of squares of a target or weight must stay within float64
 
 
@@ -166,7 +167,8 @@ class Dataset:
         nbytes = _nbytes(matrix)
         wide = encoding == "csc" or (encoding == "dense" and p > n)
         least = _TILE_BYTES if wide else max(_TILE_BYTES, _BYTES_A_COLUMN * p)
-        tiles = int(np.clip(nbytes // least, 1, _MAX_TILES))
+        most = _MAX_TILES if wide or n >= _MAX_TILES * _ROWS_A_COLUMN * p else _MAX_TILES // 2
+        tiles = int(np.clip(nbytes // least, 1, most))
         row_bounds = even_bounds(n, row_chunks or (1 if wide or col_chunks else tiles))
         col_bounds = even_bounds(p, col_chunks or (tiles if wide and not row_chunks else 1))
         names = None if feature_names is None else [str(name) for name in feature_names]
