@@ -394,7 +394,7 @@ class CSCBlock(_SparseBlock):
 def symmetric(upper: Floats) -> Floats:
     """The matrix of which this is the upper triangle, whatever is below; in its place, where the memory is our own."""
     out = upper if upper.flags.writeable else upper.copy()
-    dense.mirror(out)
+    dense.mirror(out, 0)
     return out if out.flags.c_contiguous else out.T
 
 

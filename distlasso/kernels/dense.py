@@ -139,10 +139,13 @@ def add_present_moments(
 
 
 @kernel
-def mirror(out: NDArray[np.floating[Any]]) -> None:
-    """Put the upper triangle of a matrix below its diagonal, too, tile by tile: a fifth of the time of NumPy's triangles."""
-    for i in range(0, out.shape[0], _TILE):
-        for j in range(0, i + 1, _TILE):
+def mirror(out: NDArray[np.floating[Any]], first: int) -> None:
+    """Put the upper triangle of a matrix below its diagonal, too, in rows from ``first`` on.
+
+    Tile by tile: a fifth of the time of NumPy's triangles.
+    """
+    for i in range(first, out.shape[0], _TILE):
+        for j in range(0, i + _TILE, _TILE):
             for row in range(i, min(i + _TILE, out.shape[0])):
                 for column in range(j, min(j + _TILE, row)):
                     out[row, column] = out[column, row]

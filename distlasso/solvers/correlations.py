@@ -59,7 +59,7 @@ class Correlations:
             matrix = np.zeros((size, size), dtype=np.float32, order="F")
             matrix[:held, :held] = self.matrix.T
             form.add_correlations(self.columns, held, matrix)
-            mirror(matrix)
+            mirror(matrix, held)
             matrix[np.arange(held, size), np.arange(held, size)] = 1.0 + _RIDGE
             self.matrix = matrix.T  # the same, and rows one after the other
         return True
