@@ -31,7 +31,7 @@ from benchmarks.workloads import FULL, Scale, Vector, create, load
 
 THREADS = "2"
 ROOT = Path(__file__).resolve().parents[1]
-SETUP_SECONDS = 180  # for what is not timed: imports, warm-up, loading, starting workers, writing a program's own files
+SETUP_SECONDS = 400  # for what is not timed: imports, warm-up, loading, starting workers, writing a program's own files
 
 
 @dataclass(frozen=True, slots=True)
