@@ -191,7 +191,7 @@ class _Strong:
         if size == self.columns.size:
             return self
         columns = self.columns[:size]
-        if not sp.issparse(self.matrix) and _room(size, self.most) == self.matrix.shape[1]:
+        if not sp.issparse(self.matrix) and room_of(size, self.most) == self.matrix.shape[1]:
             return replace(self, columns=columns)
         return _Strong(columns[:0], None, self.most).with_others(columns, self.matrix, np.arange(size))
 
@@ -201,7 +201,7 @@ class _Strong:
         if sp.issparse(gathered):
             new = gathered[:, at]
             return _Strong(columns, sp.csc_array(sp.hstack([old, new], format="csc") if held else new), self.most)
-        n, room = gathered.shape[0], _room(columns.size, self.most)
+        n, room = gathered.shape[0], room_of(columns.size, self.most)
         both = old if held and old.shape[1] == room else np.empty((n, room), dtype=gathered.dtype)
         for start in range(0, n, _ROWS):  # what is turned round stays in the cache meanwhile
             rows = slice(start, start + _ROWS)
@@ -211,7 +211,7 @@ class _Strong:
         return _Strong(columns, both, self.most)
 
 
-def _room(size: int, most: int) -> int:
+def room_of(size: int, most: int) -> int:
     """Columns that there is room for where so many are held, up to half as many again.
 
     Nothing else decides, not even how the columns came in: bits may depend on how far rows are apart.

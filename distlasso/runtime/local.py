@@ -26,7 +26,7 @@ from distlasso.data.unread import Unread
 from distlasso.events import Listener, ignore
 from distlasso.queries import Ask, Gather, Own, Request, Rows, Tiles, answer, answer_gradients, are_alike, merge_answers
 from distlasso.runtime.blas import one_blas_thread
-from distlasso.runtime.cache import StrongColumns
+from distlasso.runtime.cache import StrongColumns, room_of
 from distlasso.runtime.plan import Bundle, MergeTree, Plan
 from distlasso.runtime.traffic import asked, carried
 
@@ -294,7 +294,7 @@ class Local:
         """Whether the columns that are asked about may be kept: those of any fit, as far as the plan goes."""
         data, room = self._dataset, self._plan.room
         most = max((ask.request.columns.size for ask in asks if ask.request.columns is not None), default=0)
-        return room is None or most * strong_bytes(data) <= room * data.shape[1]
+        return room is None or room_of(most, data.shape[1]) * strong_bytes(data) <= room * data.shape[1]
 
     def _groups(self, asks: Sequence[Ask]) -> list[Sequence[Ask]]:
         """What to answer bundle by bundle: all at once, so that tiles are read once, unless each takes only its own rows of them.
