@@ -60,6 +60,24 @@ def test_after_a_warm_up_a_fresh_process_compiles_nothing(tmp_path: Path) -> Non
     assert found["missed"] == 0 and all(path.startswith(str(tmp_path)) for path in found["paths"])
 
 
+def test_after_an_upgrade_a_kernel_is_compiled_with_what_it_has_in_it_now(tmp_path: Path) -> None:
+    """Numba looks at the kernel's own file only, which an upgrade may leave as it was."""
+    site = tmp_path / "site"
+    shutil.copytree(PACKAGE, site / "distlasso", ignore=shutil.ignore_patterns("__pycache__"))
+    code = """
+import numpy as np
+from distlasso.kernels.descent import descend_gram
+one, b = np.ones(1), np.zeros(1)
+descend_gram(np.ones((1, 1)), 3.0 * one, one, 0.0 * one, -9.0 * one, 9.0 * one, b, 1)
+print(b[0])
+"""
+    cache = str(tmp_path / "cache")
+    assert float(python(code, site=site, NUMBA_CACHE_DIR=cache)) == 2.0
+    with (site / "distlasso" / "kernels" / "prox.py").open("a") as file:
+        file.write("\n\n@kernel\ndef prox(a, h, l1, l2, low, high):\n    return 7.0\n")
+    assert float(python(code, site=site, NUMBA_CACHE_DIR=cache)) == 7.0
+
+
 @pytest.fixture
 def installed(tmp_path: Path) -> tuple[Path, tuple[str, ...]]:
     """A copy of the package that may not be written to, and the prefix of a command that may not override that."""

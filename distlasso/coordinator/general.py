@@ -22,7 +22,7 @@ from distlasso.errors import InputError
 from distlasso.losses import null_intercept
 from distlasso.penalties import AtLambda
 from distlasso.queries import LookPartial
-from distlasso.solvers.lanes import Trail
+from distlasso.solvers.lanes import Trail, halves
 from distlasso.solvers.proximal_newton import ProximalNewton
 from distlasso.solvers.smooth import Curvature, Point
 
@@ -173,15 +173,24 @@ class General:
         penalties = [at.take(task.keep) for at in batch]
         u[task.free] = np.where(left > 0.0, 0.0, u[task.free])  # what is left is in the charge
         full = np.zeros_like(u)
-        full[columns] = b
-        scale = np.array([dual_scale(float(value[k]), u[task.keep, k], full[task.keep, k], penalty, kinked=kinked)
-                          for k, penalty in enumerate(penalties)])  # fmt: skip
+        full[columns], models = b, range(len(batch))
+
+        def scales(own: slice) -> list[float]:
+            each = [(float(value[k]), u[task.keep, k], full[task.keep, k], penalties[k]) for k in models[own]]
+            return [dual_scale(*mine, kinked=kinked) for mine in each]
+
+        scale = np.concatenate(halves(scales, len(batch), u.size))
         dual, total = self._dual(b, intercept, scale, np.where(charge > limit, total, 0.0), total)
         charge = self._charge(b, intercept, left, total)
         gaps, strength = np.empty(len(batch)), np.empty_like(u)
-        for k, penalty in enumerate(penalties):
-            gap = fenchel_gap(float(value[k]), float(dual[k]), u[task.keep, k], full[task.keep, k], penalty, float(scale[k]))
-            gaps[k], strength[:, k] = (gap + charge[k]) / self.d0, batch[k].penalty.strength(u[:, k])
+
+        def compare(own: slice) -> None:
+            for k in models[own]:
+                mine = u[task.keep, k], full[task.keep, k]
+                gap = fenchel_gap(float(value[k]), float(dual[k]), *mine, penalties[k], float(scale[k]))
+                gaps[k], strength[:, k] = (gap + charge[k]) / self.d0, batch[k].penalty.strength(u[:, k])
+
+        halves(compare, len(batch), u.size)
         self._worst = float(gaps[0])
         self._proposals = {at: (b[:, k], float(intercept[k])) for k, at in enumerate(batch)}
         return Certified(columns, b, intercept, gaps, value, strength)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from distlasso.kernels import kernel
 from distlasso.kernels.prox import prox
-from distlasso.kernels.vectors import gather, gather_squares, move, move_weighted
+from distlasso.kernels.vectors import gather, gather_moments, move, move_weighted
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -30,14 +30,11 @@ def _moments(models: int) -> Callable[..., None]:
     @kernel
     def moments(data: Floats, indices: Indices, indptr: Ints, at: Ints, w: Floats, first: Floats, second: Floats) -> None:
         """first_jm = sum_i w_im x_ij, second_jm = sum_i w_im x_ij^2 of columns ``at``."""
-        mean, square = np.empty(models), np.empty(models)
+        sums = np.empty(2 * models)
         for j in range(first.shape[0]):
-            start, stop = indptr[at[j]], indptr[at[j] + 1]
-            mean[:] = 0.0
-            square[:] = 0.0
-            gather(data, indices, start, stop, w, mean, models)
-            gather_squares(data, indices, start, stop, w, square, models)
-            first[j], second[j] = mean, square
+            sums[:] = 0.0
+            gather_moments(data, indices, indptr[at[j]], indptr[at[j] + 1], w, sums, models)
+            first[j], second[j] = sums[:models], sums[models:]
 
     return moments
 

@@ -34,8 +34,8 @@ def gather(context: Any, data: Any, indices: Any, start: Any, stop: Any, rows: A
 
 
 @intrinsic(prefer_literal=True)  # type: ignore[untyped-decorator]
-def gather_squares(context: Any, data: Any, indices: Any, start: Any, stop: Any, rows: Any, total: Any, width: Any) -> Any:
-    """As ``gather``, with x_k^2."""
+def gather_moments(context: Any, data: Any, indices: Any, start: Any, stop: Any, rows: Any, total: Any, width: Any) -> Any:
+    """As ``gather``, and behind it in ``total`` the same with x_k^2."""
     return _loop(_gathered, True, data, indices, rows, total, width)
 
 
@@ -64,13 +64,18 @@ def _loop(generate: Callable[..., None], flag: bool, data: Any, indices: Any, ro
 
 
 def _gathered(context: Any, builder: Any, kinds: Any, arguments: Any, width: int, squares: bool) -> None:
-    place, at = _vector_at(context, builder, kinds, arguments, width), cgutils.alloca_once(builder, _vector(width))
-    builder.store(builder.load(place, align=8), at)
+    place = _vector_at(context, builder, kinds, arguments, width)
+    places = [place, _beyond(builder, place, width)] if squares else [place]
+    sums = [cgutils.alloca_once(builder, _vector(width)) for _ in places]
+    for own, total in zip(places, sums, strict=True):
+        builder.store(builder.load(own, align=8), total)
     with _entries(context, builder, kinds, arguments, width) as (x, row):
-        factor = builder.fmul(x, x) if squares else x
-        product = builder.fmul(factor, builder.load(row, align=8), flags=_FUSED)
-        builder.store(builder.fadd(builder.load(at), product, flags=_FUSED), at)
-    builder.store(builder.load(at), place, align=8)
+        product = builder.load(row, align=8)
+        for total in sums:
+            product = builder.fmul(x, product, flags=_FUSED)
+            builder.store(builder.fadd(builder.load(total), product, flags=_FUSED), total)
+    for own, total in zip(places, sums, strict=True):
+        builder.store(builder.load(total), own, align=8)
 
 
 def _moved(context: Any, builder: Any, kinds: Any, arguments: Any, width: int, weighted: bool) -> None:
