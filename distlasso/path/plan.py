@@ -83,7 +83,9 @@ def project(
     form = choose(n, p, sparse=dataset.encoding != "dense", nnz=dataset.nnz)
     size = _Size(n, p, _nodes(dataset), _bundle_rows(dataset), strong_bytes(dataset))
     beside, fixed = min(responses, at_once((n, p))), size.fixed * responses
-    each = (BATCH if by_rounds else MAX_BATCH) * (size.per_lambda + 6 * _FLOAT * n)
+    each = (BATCH if by_rounds else MAX_BATCH) * size.per_lambda
+    if form.kind != "gram" or by_rounds:
+        each += (BATCH if by_rounds else MAX_BATCH) * 6 * _FLOAT * n
     width, room = 0, None
     if form.kind == "gram":
         width = p
