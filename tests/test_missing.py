@@ -166,7 +166,8 @@ def test_every_loss_sees_the_same_means(
 def test_every_solver_sees_the_same_means(solver: str, loss: str) -> None:
     X, y = genotypes(TALL)
     target = y if loss == "squared" else (y > np.median(y)).astype(float)
-    options: dict[str, Any] = {"loss": loss, "n_lambdas": 5, "lambda_min_ratio": 0.1, "tol": 1e-8}
+    # A gap bounds the objective; the deviance beside it moves with its root.
+    options: dict[str, Any] = {"loss": loss, "n_lambdas": 5, "lambda_min_ratio": 0.1, "tol": 1e-10}
     ds = dl.Dataset.from_arrays(X, target, missing_value=-1, row_chunks=3)
     path = dl.fit_path(ds, solver=solver, **options)
     explicit = dl.fit_path(imputed(X, np.ones(y.size)), target, **options)

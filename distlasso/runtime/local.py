@@ -267,7 +267,7 @@ class Local:
         """Prepare to answer requests about a dataset; nothing happens here that would have to be said."""
         self._dataset, self._plan, self._rows = dataset, plan, rows
         self._bytes = self._moved = 0
-        self._kept = None
+        self._kept = StrongColumns()
         return listener
 
     def run(self, asks: Sequence[Ask]) -> list[list[object]]:
