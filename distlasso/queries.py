@@ -19,6 +19,7 @@ from distlasso.data.blocks import Block, symmetric
 from distlasso.data.missing import Imputation
 from distlasso.data.pieces import Pieces, side_by_side
 from distlasso.data.statistics import Statistics, hstack, merge
+from distlasso.data.unread import Unread
 from distlasso.kernels.gap import sums_of_rows
 from distlasso.losses import Loss
 
@@ -431,10 +432,10 @@ def _gram(band: Tiles, weight: Floats, *, single: bool = False) -> Floats:
     if len(band.tiles) == 1:
         return band.tiles[0].square(weight, band.shifts[0], single=single)
     p = int(band.bounds[-1] - band.bounds[0])
-    total = np.zeros((p, p))
+    total, tiles = np.zeros((p, p)), [Unread.held(tile) for tile in band.tiles]  # all of them meet in every piece
     for start in range(0, weight.size, _PIECE):
         part = slice(start, start + _PIECE)
-        x = np.concatenate([t.widened(part, shift) for t, shift in zip(band.tiles, band.shifts, strict=True)], axis=1)
+        x = np.concatenate([t.widened(part, shift) for t, shift in zip(tiles, band.shifts, strict=True)], axis=1)
         total += x.T @ (x * weight[part, None])
     return total
 

@@ -13,10 +13,11 @@ import pytest
 import zarr
 
 import distlasso as dl
+from distlasso import queries
 from distlasso.data.blocks import DenseBlock
 from distlasso.data.store import StoredDense
 from distlasso.losses import as_loss
-from distlasso.queries import Ask, Gradient, Models, Request, Value
+from distlasso.queries import Ask, Gradient, Models, Request, Square, Value
 from distlasso.runtime import local
 from distlasso.runtime.local import Local, RowSpace, serial
 from distlasso.runtime.plan import plan_bundles
@@ -98,6 +99,20 @@ def test_no_more_tiles_than_threads_are_held(store: Path, threads: int, monkeypa
     runtime.run([Ask(Request((Gradient(),), every, as_loss("squared")))])
     assert len(alive) >= 2 * TILES
     assert most[0] <= threads
+
+
+def test_a_gram_reads_every_tile_once_however_many_pieces_it_goes_through(
+    store: Path, reads: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All tiles meet in every piece of rows."""
+    monkeypatch.setattr(local, "HELD_AT_ONCE", 1)
+    monkeypatch.setattr(queries, "_PIECE", 10)
+    data, runtime = dl.open_dataset(store), serial()
+    runtime.open(data, plan_bundles(data.row_bounds, data.col_bounds, by_columns=False), [RowSpace(data.y, np.ones(N))])
+    ((gram,),) = runtime.run([Ask(Request((Square(),)))])
+    assert sorted(reads) == sorted([0, *range(TILES)])  # the first tells how large they are
+    X = np.asarray(zarr.open_group(store)["X"][:], dtype=np.float64)
+    np.testing.assert_array_equal(np.triu(gram), np.triu(X.T @ X))
 
 
 def test_only_tiles_with_columns_that_are_asked_about_are_read(

@@ -28,6 +28,11 @@ class Unread:
     def __init__(self, read: Callable[[], Block], shape: tuple[int, int]) -> None:
         self._read, self._shape = read, shape
 
+    @staticmethod
+    def held(tile: Block) -> Block:
+        """The tile as it is read, for whoever goes through it piece by piece; any other tile is what it is."""
+        return tile._read() if isinstance(tile, Unread) else tile
+
     @property
     def shape(self) -> tuple[int, int]:
         return self._shape

@@ -83,9 +83,8 @@ def project(
     form = choose(n, p, sparse=dataset.encoding != "dense", nnz=dataset.nnz)
     size = _Size(n, p, _nodes(dataset), _bundle_rows(dataset), strong_bytes(dataset))
     beside, fixed = min(responses, at_once((n, p))), size.fixed * responses
-    each = (BATCH if by_rounds else MAX_BATCH) * size.per_lambda
-    if form.kind != "gram" or by_rounds:
-        each += (BATCH if by_rounds else MAX_BATCH) * 6 * _FLOAT * n
+    of_rows = 6 * _FLOAT * n if form.kind != "gram" or by_rounds else 0
+    each = (BATCH if by_rounds else MAX_BATCH) * (size.per_lambda + of_rows)
     width, room = 0, None
     if form.kind == "gram":
         width = p
