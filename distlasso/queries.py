@@ -26,6 +26,7 @@ from distlasso.losses import Loss
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Recall = Callable[[Hashable, Callable[[], Any]], Any]  # what was worked out under a key, or works it out
+Place = tuple[int, bool]  # where columns are kept: for whom, and whether they may be so in float32
 
 _PIECE = 4096  # rows densified at a time when tiles of several column ranges meet in one Gram
 
@@ -320,6 +321,8 @@ class Request:
     told: Floats | None = None  # [bundles, ...]: to each bundle its own part
     first: int = 0  # bundle whose part comes first
     present: bool = False  # rows of weight 0 are taken out first: for sums over few of the rows
+    single: bool = False  # float64 columns that are kept may be so in float32, products too: for steps, which prove nothing
+    again: bool = False  # eta is that of the fit's last such request, where the models are the same
 
     def cut(self, first: int, stop: int) -> Request:
         """What bundles [first, stop) have to be told."""
@@ -340,9 +343,14 @@ class Ask:
     kept: int = -1  # whose strong columns; -1 is those of the fit
 
     @property
-    def place(self) -> int:
+    def place(self) -> Place:
         """Where the columns are kept that it asks about."""
-        return self.fit if self.kept < 0 else self.kept
+        return self.fit if self.kept < 0 else self.kept, self.request.single
+
+    @property
+    def is_known(self) -> bool:
+        """Whether eta was worked out before, by the sweep that was asked for then, and is all that is asked about."""
+        return self.request.again and not self.sweep
 
     def cut(self, bundles: tuple[int, int], rows: tuple[int, int]) -> Ask:
         """What concerns some bundles, from the first up to but without the second, and their rows."""
@@ -398,33 +406,49 @@ def _present(band: Tiles, rows: Rows) -> tuple[Tiles, Rows]:
 
 def _row_steps(band: Tiles, rows: Sequence[Rows], requests: Sequence[Request]) -> list[RowStep]:
     """Eta of the models of every request, then the loss's derivative on the rows; each as if it were alone."""
-    steps = [_begun(own, request) for own, request in zip(rows, requests, strict=True)]
-    open_ = [(step, request.models, request.loss) for step, request in zip(steps, requests, strict=True)
-             if request.models is not None and request.loss is not None and step.rows.derivative is None]  # fmt: skip
-    there = []
+    open_ = [k for k, (own, request) in enumerate(zip(rows, requests, strict=True))
+             if request.models is not None and request.loss is not None and own.derivative is None]  # fmt: skip
+    found = dict(zip(open_, _etas(band, [rows[k] for k in open_], [requests[k] for k in open_]), strict=True))
+    return [_step(own, request, found.get(k)) for k, (own, request) in enumerate(zip(rows, requests, strict=True))]
+
+
+def _step(rows: Rows, request: Request, eta: Floats | None) -> RowStep:
+    """What is known of the rows at some eta; None where the request has no models, or the derivative came with it."""
+    if eta is None:
+        nothing = np.empty((rows.y.size, 0))
+        return RowStep(rows, nothing, nothing if rows.derivative is None else rows.derivative)
+    if all(isinstance(query, Value | Dual) for query in request.queries):
+        return RowStep(rows, eta, np.empty((rows.y.size, 0)))
+    assert request.loss is not None
+    return RowStep(rows, eta, rows.weight[:, None] * request.loss.residual(rows.y[:, None], eta))
+
+
+def _etas(band: Tiles, rows: Sequence[Rows], requests: Sequence[Request]) -> list[Floats]:
+    """Eta of the models of every request, each as if it were alone."""
+    if len(requests) == 1 and requests[0].again:
+        models = requests[0].models
+        assert models is not None
+        key = tuple(part.tobytes() for part in (models.columns, models.coef, models.intercept))
+        return [band.own.recall(key, lambda: _new_etas(band, rows, [models])[0])]
+    return _new_etas(band, rows, [request.models for request in requests if request.models is not None])
+
+
+def _new_etas(band: Tiles, rows: Sequence[Rows], models: Sequence[Models]) -> list[Floats]:
+    etas, there = [], []
+    for own, each in zip(rows, models, strict=True):
+        etas.append(np.tile(each.intercept, (own.y.size, 1)))
+        if own.offset is not None:
+            etas[-1] += own.offset[:, None]
     for tile, shift, first, stop in zip(band.tiles, band.shifts, band.bounds[:-1], band.bounds[1:], strict=True):
-        cuts = [np.searchsorted(models.columns, (first, stop)) for _, models, _ in open_]
-        parts = [(models.columns[a:b] - first, models.coef[a:b]) for (_, models, _), (a, b) in zip(open_, cuts, strict=True)]
+        cuts = [np.searchsorted(each.columns, (first, stop)) for each in models]
+        parts = [(each.columns[a:b] - first, each.coef[a:b]) for each, (a, b) in zip(models, cuts, strict=True)]
         if any(own.size for own, _ in parts):  # the others need not be read
             there.append((tile, parts, shift))
-    for (_, parts, _), etas in zip(there, _each(band, lambda tile, *own: tile.etas(*own), there), strict=True):
-        for (step, _, _), (own, _), found in zip(open_, parts, etas, strict=True):
+    for (_, parts, _), products in zip(there, _each(band, lambda tile, *own: tile.etas(*own), there), strict=True):
+        for eta, (own, _), found in zip(etas, parts, products, strict=True):
             if own.size:
-                np.add(step.eta, found, out=step.eta)
-    for step, _, loss in open_:
-        np.multiply(step.rows.weight[:, None], loss.residual(step.rows.y[:, None], step.eta), out=step.derivative)
-    return steps
-
-
-def _begun(rows: Rows, request: Request) -> RowStep:
-    """Eta of the intercepts and offset, and room for a derivative, unless it is known."""
-    models, n = request.models, rows.y.size
-    if models is None or request.loss is None or rows.derivative is not None:
-        return RowStep(rows, np.empty((n, 0)), np.empty((n, 0)) if rows.derivative is None else rows.derivative)
-    eta = np.tile(models.intercept, (n, 1))
-    if rows.offset is not None:
-        eta += rows.offset[:, None]
-    return RowStep(rows, eta, np.empty_like(eta))
+                np.add(eta, found, out=eta)
+    return etas
 
 
 def _gram(band: Tiles, weight: Floats, *, single: bool = False) -> Floats:

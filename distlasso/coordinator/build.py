@@ -62,7 +62,7 @@ def _bcd(task: Task, form: Form) -> tuple[Problem, str]:
     if task.exchange.loss.quadratic:
         return Squared(task, form.kind), form.what
     if form.kind == "gram":
-        rounds = Rounds(task)
+        rounds = Rounds(task, coarse=True)
         reason = "proximal Newton, all lambdas of a batch in each round, Hessians of the strong set shared between them"
         return General(task, rounds, Together(task, rounds)), reason
     held = Held(task)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -72,10 +72,12 @@ class Exchange:
 
     def ask_all(
         self, queries: Sequence[Query], models: Models | None = None, *, columns: Ints | None = None,
-        derivative: Floats | None = None, told: Floats | None = None, sweep: bool = True,
+        derivative: Floats | None = None, told: Floats | None = None, sweep: bool = True, single: bool = False,
+        again: bool = False,
     ) -> list[Any]:  # fmt: skip
         """Ask several queries in one exchange, about all columns or about some; ``told`` has a part for each bundle."""
         ask = self.compose(queries, models, columns=columns, derivative=derivative, told=told, sweep=sweep)
+        ask = replace(ask, request=replace(ask.request, single=single, again=again))
         (answers,) = self.send([ask])
         return answers
 

@@ -48,6 +48,9 @@ class Evaluation(Protocol):
     def admit(self, columns: Ints) -> None:
         """Put columns behind the strong set."""
 
+    def allow(self, gap: float) -> None:
+        """How coarse ``look`` and ``at`` may be from now on: as steps towards this gap, relative to D0, can bear."""
+
     def look(self, b: Floats, intercept: Floats) -> LookPartial:
         """Loss, and normal equations of unpenalised columns and intercept, centred."""
 
@@ -107,6 +110,7 @@ class General:
         largest = 0.0 if task.offset is None else float(np.max(np.abs(task.offset)))
         self._unpenalised = Unpenalised(evaluation.look, self._own, task.space.intercept, largest)
         self._level, self._d0 = self._null()
+        self._null_slope: tuple[Floats, Floats] | None = None  # the last one, and where it was asked for
 
     @property
     def d0(self) -> float:
@@ -125,10 +129,13 @@ class General:
 
     def null_gradient(self) -> Floats:
         """Gradient at the model of offset, intercept and unpenalised columns."""
-        _, slope, _ = self._evaluation.sweep(self._trail.b[:, None], np.array([self._intercept]))
-        u = np.zeros(slope.shape[0])
-        u[self._task.keep] = slope[self._task.keep, 0]
-        return u
+        at = np.append(self._trail.b, self._intercept)
+        if self._null_slope is None or not np.array_equal(self._null_slope[0], at):
+            _, slope, _ = self._evaluation.sweep(at[:-1, None], at[-1:])
+            u = np.zeros(slope.shape[0])
+            u[self._task.keep] = slope[self._task.keep, 0]
+            self._null_slope = at, u
+        return self._null_slope[1].copy()
 
     def admit(self, columns: Ints) -> None:
         """Put columns behind the strong set."""
@@ -148,6 +155,7 @@ class General:
             # What a gap gains when the residual is scaled is of first order for Huber and saturated rows, and unknown
             # to the solver: it is learnt from the certificate, once.
             self._share = max(self._share * min(0.01, 0.1 * self._task.tol / self._worst), _LEAST / self._task.tol)
+        self._evaluation.allow(0.0 if self._is_confined(batch) else self._task.tol * self._share)
         target = self._task.tol * self.d0 * self._share
         ahead = self._trail.ahead if self.lavish else lambda at: self._trail.b
         starts = [self._proposals.get(at) or (ahead(at), self._intercept) for at in batch]
@@ -212,6 +220,7 @@ class General:
 
     def value(self, b: Floats, intercept: float) -> float:
         """Mean loss."""
+        self._evaluation.allow(0.0)
         return float(self._evaluation.look(b[:, None], np.array([intercept])).value[0])
 
     def sums(self, columns: Ints) -> None:
@@ -227,7 +236,7 @@ class General:
 
     def _look_at(self, batch: Sequence[AtLambda], b: Floats, intercept: Floats) -> tuple[Floats, Floats, Floats]:
         """Loss, slope and slope in the intercept; other columns are swept only if they could come in."""
-        if not all(at.confined_to(self.columns) for at in batch):
+        if not self._is_confined(batch):
             self.certificate = SWEPT
             return self._evaluation.sweep(b, intercept)
         self.certificate = CONFINED
@@ -235,6 +244,10 @@ class General:
         slope = np.zeros((self._task.space.sd.size, len(batch)))
         slope[self.columns] = point.gradient
         return point.value, slope, point.total
+
+    def _is_confined(self, batch: Sequence[AtLambda]) -> bool:
+        """Whether no column could come in that is not admitted: sums over those that are then certify."""
+        return all(at.confined_to(self.columns) for at in batch)
 
     def _pressed(self, b: Floats, slope: Floats) -> NDArray[np.bool_]:
         """Which unpenalised coefficients a bound holds where they are, [f, L]."""

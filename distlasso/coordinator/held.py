@@ -61,6 +61,9 @@ class Held:
         self.columns, self._last = np.concatenate([self.columns, columns]), None
         self.strong = self._look_at_strong()
 
+    def allow(self, gap: float) -> None:
+        """Sums are in float64, however coarse they might be."""
+
     def at(self, b: Floats, intercept: Floats, curvature_of: Sequence[int] = ()) -> tuple[Point, list[Curvature]]:
         """Value and slope of every model; Hessians by dense products."""
         rows = self._rows_at(b, intercept)

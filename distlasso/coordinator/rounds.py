@@ -6,6 +6,7 @@ Row-space quantities never leave the bundles; what comes back are sums. Read nex
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import astuple
 from typing import Any, final
 
 import numpy as np
@@ -18,19 +19,33 @@ from distlasso.solvers.smooth import Curvature, Near, Point
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
+_COARSE = 2e-7  # gap relative to D0 that steps from float32 sums may still be aimed at
+_MANY = 50_000  # rows, whose roundings average out: a mean loss is then right to 1e-9
+
 
 @final
 class Rounds:
     """Implements ``solvers.smooth.Smooth`` and its extensions, and the questions of ``general.Evaluation``, by exchanges."""
 
-    def __init__(self, task: Task) -> None:
-        self._task = task
+    def __init__(self, task: Task, *, coarse: bool = False) -> None:
+        """``coarse`` is whether the solver can do with sums in float32."""
+        self._task, self._coarse = task, coarse and task.y.size >= _MANY and not task.sparse
         self.columns: Ints = task.free
         self.intercept, self.kinked = task.space.intercept, task.exchange.loss.kinked
+        self._single = False
+        self._swept: Models | None = None  # of the last pass
 
     def admit(self, columns: Ints) -> None:
         """Put columns behind the strong set; the bundles gather them when they are next asked."""
         self.columns = np.concatenate([self.columns, columns])
+
+    def allow(self, gap: float) -> None:
+        """From now on, sums over the strong columns lead to steps towards this gap, relative to D0, and prove nothing.
+
+        In float32 they take half the time, which goes into reading the columns, and gaps of 1e-6 as many rounds. What is
+        tighter takes float64, and so does every certificate.
+        """
+        self._single = self._coarse and gap >= _COARSE
 
     def at(
         self, b: Floats, intercept: Floats, curvature_of: Sequence[int] = (), within: Ints | None = None, *,
@@ -42,7 +57,7 @@ class Rounds:
         """
         near = near if self._task.exchange.alike else None
         queries: list[Query] = [Value(), Gradient(), *(Hessian(k, within, near) for k in curvature_of)]
-        value, slope, *hessians = self.ask(queries, b, intercept)
+        value, slope, *hessians = self.ask(queries, b, intercept, single=self._single)
         rest = self._remainder(self.columns)
         gradient = slope.gradient - np.outer(rest, slope.total)
         own = rest if within is None else rest[within]
@@ -64,26 +79,35 @@ class Rounds:
 
     def sweep(self, b: Floats, intercept: Floats) -> tuple[Floats, Floats, Floats]:
         """One pass: loss [L], slope over all columns [p, L], slope in the intercept [L]."""
-        support = np.flatnonzero((b != 0).any(axis=1))
-        support = support[np.argsort(self.columns[support])]
-        models = self._models(self.columns[support], self.columns[support], b[support], intercept)
-        value, slope = self._task.exchange.ask_all([Value(), Gradient()], models)
+        self._swept = self._among_all(b, intercept)
+        value, slope = self._task.exchange.ask_all([Value(), Gradient()], self._swept, again=True)
         return value, slope.gradient - np.outer(self._task.space.remainder, slope.total), slope.total
 
     def dual(self, b: Floats, intercept: Floats, scale: Floats, level: Floats) -> Floats:
-        """One round: dual values of the residuals less ``level``, scaled, [L]."""
-        found: Floats = self._round(Dual(scale, level), b, intercept)
-        return found
+        """One round: dual values of the residuals less ``level``, scaled, [L]; after a pass at the same models nothing is read."""
+        query, models = Dual(scale, level), self._among_all(b, intercept)
+        if self._swept is not None and all(map(np.array_equal, astuple(models), astuple(self._swept))):
+            (found,) = self._task.exchange.ask_all([query], models, sweep=False, again=True)
+        else:
+            (found,) = self.ask([query], b, intercept)
+        return np.asarray(found)
 
-    def ask(self, queries: Sequence[Query], b: Floats, intercept: Floats, told: Floats | None = None) -> list[Any]:
+    def ask(
+        self, queries: Sequence[Query], b: Floats, intercept: Floats, told: Floats | None = None, *, single: bool = False
+    ) -> list[Any]:
         """One round of any questions about models on the strong columns."""
         support = np.flatnonzero((b != 0).any(axis=1))
         models = self._models(support, self.columns[support], b[support], intercept)
-        return self._task.exchange.ask_all(queries, models, columns=self.columns, told=told)
+        return self._task.exchange.ask_all(queries, models, columns=self.columns, told=told, single=single)
 
     def _round(self, query: Query, b: Floats, intercept: Floats) -> Any:
-        (found,) = self.ask([query], b, intercept)
+        (found,) = self.ask([query], b, intercept, single=self._single)
         return found
+
+    def _among_all(self, b: Floats, intercept: Floats) -> Models:
+        support = np.flatnonzero((b != 0).any(axis=1))
+        support = support[np.argsort(self.columns[support])]
+        return self._models(self.columns[support], self.columns[support], b[support], intercept)
 
     def _models(self, positions: Ints, columns: Ints, b: Floats, intercept: Floats) -> Models:
         return Models(positions, np.ascontiguousarray(b), intercept - self._remainder(columns) @ b)

@@ -89,13 +89,18 @@ class DenseBlock:
     """
 
     def __init__(
-        self, values: NDArray[np.generic], missing_value: Code | None = None, fill: Floats | None = None, width: int | None = None
-    ) -> None:
-        """The tile is the first ``width`` columns, all by default; what is behind them is never looked at."""
+        self, values: NDArray[np.generic], missing_value: Code | None = None, fill: Floats | None = None, *,
+        width: int | None = None, single: bool = False,
+    ) -> None:  # fmt: skip
+        """The tile is the first ``width`` columns, all by default; what is behind them is never looked at.
+
+        With ``single``, products of float32 values are in float32 where they need no shift.
+        """
         self._stored = values  # whole, for kernels: they take contiguous arrays only
         self._X = values[:, :width]
         self._code = None if missing_value is None else values.dtype.type(missing_value)
         self._fill = np.full(self.shape[1], np.nan) if fill is None and missing_value is not None else fill
+        self._single = single
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -106,7 +111,7 @@ class DenseBlock:
         return int(self._stored.nbytes)
 
     def imputed(self, imputation: Imputation) -> DenseBlock:
-        return DenseBlock(self._stored, imputation.code, imputation.fill, self.shape[1])
+        return DenseBlock(self._stored, imputation.code, imputation.fill, width=self.shape[1], single=self._single)
 
     def widened(self, rows: slice, shift: Floats) -> Floats:
         start, stop, _ = rows.indices(self.shape[0])
@@ -115,10 +120,10 @@ class DenseBlock:
         return out
 
     def eta(self, columns: Ints, coef: Floats, shift: Floats) -> Floats:
-        if self._is_plain() and not shift.any() and _WORTH_ALL * columns.size >= self.shape[1]:
+        if self._is_plain(self._precision) and not shift.any() and _WORTH_ALL * columns.size >= self.shape[1]:
             full = np.zeros((self.shape[1], coef.shape[1]))
             full[columns] = coef
-            return few.times(self._X.astype(np.float64, copy=False), full)
+            return few.times(self._X.astype(self._precision, copy=False), full).astype(np.float64, copy=False)
         out = np.zeros((self.shape[0], coef.shape[1]))
         lift = self._lift(columns, shift)
         height = max(_PIECE_ROWS, min(_SYRK_ROWS, _PIECE_ROWS * _PIECE_COLUMNS // max(columns.size, 1)))
@@ -134,9 +139,12 @@ class DenseBlock:
         return [self.eta(columns, np.ascontiguousarray(coef), shift[columns]) for columns, coef in models]
 
     def gradient(self, slopes: Sequence[Floats], shift: Floats) -> list[Floats]:
+        if self._is_plain(self._precision) and not shift.any():
+            X = self._X.astype(self._precision, copy=False)
+            return [few.times_turned(X, d) for d in slopes]
         if self._X.dtype == np.float64 and self._code is None and not shift.any():
             X = self._X.astype(np.float64, copy=False)
-            return [few.times_turned(X, d) if self._stored.flags.c_contiguous else np.asarray(X.T @ d) for d in slopes]
+            return [np.asarray(X.T @ d) for d in slopes]
         return self._gradient_by_columns(slopes, shift) if self._X.flags.f_contiguous else self._gradient_by_rows(slopes, shift)
 
     def take(self, columns: Ints) -> DenseBlock:
@@ -204,7 +212,12 @@ class DenseBlock:
                     return rows.start + int(bad[0, 0]), int(bad[0, 1])
         return None
 
-    def _is_plain(self, dtype: type[np.floating[Any]] = np.float64) -> bool:
+    @property
+    def _precision(self) -> type[np.floating[Any]]:
+        """In which products are where values are as they should be."""
+        return np.float32 if self._single else np.float64
+
+    def _is_plain(self, dtype: type[np.floating[Any]]) -> bool:
         """Whether rows lie one after the other, in this dtype and without missing values."""
         return self._X.dtype == dtype and self._stored.flags.c_contiguous and self._code is None
 

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from distlasso.data.blocks import Block, DenseBlock
 from distlasso.data.dataset import as_block
-from distlasso.queries import Recall
+from distlasso.queries import Place, Recall
 from distlasso.runtime.traffic import carried
 
 Ints = NDArray[np.int64]
@@ -90,8 +90,8 @@ class StrongColumns:
     """
 
     def __init__(self) -> None:
-        self._held: dict[tuple[int, int], _Strong] = {}  # by place and bundle
-        self._worked: dict[tuple[int, int], tuple[Hashable, Any]] = {}
+        self._held: dict[tuple[Place, int], _Strong] = {}  # by bundle too
+        self._worked: dict[tuple[Hashable, int], tuple[Hashable, Any]] = {}  # by whose it is, and bundle
         self._at_work: Counter[int] = Counter()  # bundles, by how many threads
         self._asked: dict[int, None] = {}  # bundles, the last one that was asked about at the end
         self._lock = threading.Lock()
@@ -117,49 +117,53 @@ class StrongColumns:
                     return
                 if not self._at_work[bundle]:
                     del self._asked[bundle]
-                    for kept in (self._held, self._worked):
-                        for key in [key for key in kept if key[1] == bundle]:
-                            del kept[key]
+                    for place in [place for place in self._held if place[1] == bundle]:
+                        del self._held[place]
+                    for own in [own for own in self._worked if own[1] == bundle]:
+                        del self._worked[own]
 
     def _bytes(self) -> int:
         columns = sum(held.block.nbytes for held in list(self._held.values()))
         return columns + sum(carried(worked) for _, worked in list(self._worked.values()))
 
-    def nbytes(self, place: int) -> int:
+    def nbytes(self, place: Place) -> int:
         """Bytes of all columns that are held in a place."""
         return sum(held.nbytes for (own, _), held in self._held.items() if own == place)
 
-    def lacking(self, place: int, bundle: int, columns: Ints) -> Ints | None:
+    def lacking(self, place: Place, bundle: int, columns: Ints) -> Ints | None:
         """What must be gathered before ``add``, ascending; None if all is held."""
         held = self._held.get((place, bundle))
         if held is not None and np.array_equal(held.columns[: columns.size], columns):
             return None
         return np.sort(columns[self._kept(place, bundle, columns) :])
 
-    def add(self, place: int, bundle: int, columns: Ints, gathered: Any, names: Ints, most: int) -> None:
+    def add(self, place: Place, bundle: int, columns: Ints, gathered: Any, names: Ints, most: int) -> None:
         """Hold columns in the order given, of ``most``; ``gathered`` has those that were lacking, ``names`` them, ascending."""
         kept = self._kept(place, bundle, columns)
-        old = self._held[place, bundle] if kept else _Strong(columns[:0], None, most)
+        old = self._held[place, bundle] if kept else _Strong(columns[:0], None, most, place[1])
         self._held[place, bundle] = old.with_others(columns, gathered, np.searchsorted(names, columns[kept:]))
 
-    def block(self, place: int, bundle: int, columns: Ints) -> Block:
+    def block(self, place: Place, bundle: int, columns: Ints) -> Block:
         """Columns of a bundle that are held: all of them, or the first few, laid out as if there were no more."""
         return self._held[place, bundle].first(columns.size).block
 
-    def recall(self, fit: int, bundle: int, columns: Ints) -> Recall:
-        """Look up what a fit has worked out of columns of a bundle under a key; one thing is kept for each bundle and fit."""
-        own = (fit, bundle)
+    def recall(self, fit: int, bundle: int, about: Ints | int) -> Recall:
+        """Look up what a fit has worked out of a bundle under a key; one thing is kept for each bundle and fit.
+
+        ``about`` are columns that are held, or, of rows that are not, where they begin: one thing is kept for each of these.
+        """
+        own, columns = ((fit, about), b"") if isinstance(about, int) else (fit, about.tobytes())
 
         def look_up(key: Hashable, work: Callable[[], Any]) -> Any:
-            worked, whole = self._worked.get(own), (columns.tobytes(), key)
+            worked, whole = self._worked.get((own, bundle)), (columns, key)
             if worked is None or worked[0] != whole:
-                self._worked.pop(own, None)
-                worked = self._worked[own] = (whole, work())
+                self._worked.pop((own, bundle), None)
+                worked = self._worked[own, bundle] = (whole, work())
             return worked[1]
 
         return look_up
 
-    def _kept(self, place: int, bundle: int, columns: Ints) -> int:
+    def _kept(self, place: Place, bundle: int, columns: Ints) -> int:
         """How many of the first columns are held already; what does not begin like them is of no use."""
         held = self._held.get((place, bundle))
         if held is None or not np.array_equal(held.columns, columns[: held.columns.size]):
@@ -174,12 +178,13 @@ class _Strong:
     columns: Ints
     matrix: Any
     most: int  # columns that the bundle has
+    single: bool = False  # in float32, where they came in float64
 
     @property
     def block(self) -> Block:
         """All of them as a tile."""
         size = self.columns.size
-        return as_block(self.matrix) if sp.issparse(self.matrix) else DenseBlock(self.matrix, width=size)
+        return as_block(self.matrix) if sp.issparse(self.matrix) else DenseBlock(self.matrix, width=size, single=self.single)
 
     @property
     def nbytes(self) -> int:
@@ -193,22 +198,23 @@ class _Strong:
         columns = self.columns[:size]
         if not sp.issparse(self.matrix) and room_of(size, self.most) == self.matrix.shape[1]:
             return replace(self, columns=columns)
-        return _Strong(columns[:0], None, self.most).with_others(columns, self.matrix, np.arange(size))
+        return replace(self, columns=columns[:0], matrix=None).with_others(columns, self.matrix, np.arange(size))
 
     def with_others(self, columns: Ints, gathered: Any, at: Ints) -> _Strong:
         """More columns, which are in these places of what was gathered; in the same memory while there is room."""
         old, held = self.matrix, self.columns.size
         if sp.issparse(gathered):
             new = gathered[:, at]
-            return _Strong(columns, sp.csc_array(sp.hstack([old, new], format="csc") if held else new), self.most)
+            return replace(self, columns=columns, matrix=sp.csc_array(sp.hstack([old, new], format="csc") if held else new))
         n, room = gathered.shape[0], room_of(columns.size, self.most)
-        both = old if held and old.shape[1] == room else np.empty((n, room), dtype=gathered.dtype)
+        dtype = np.dtype(np.float32) if self.single and gathered.dtype == np.float64 else gathered.dtype
+        both = old if held and old.shape[1] == room else np.empty((n, room), dtype)
         for start in range(0, n, _ROWS):  # what is turned round stays in the cache meanwhile
             rows = slice(start, start + _ROWS)
             if held and both is not old:
                 both[rows, :held] = old[rows, :held]
             both[rows, held : columns.size] = gathered[rows][:, at]
-        return _Strong(columns, both, self.most)
+        return replace(self, columns=columns, matrix=both)
 
 
 def room_of(size: int, most: int) -> int:

@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import copy_context
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Protocol, final
 
@@ -24,7 +24,19 @@ from distlasso.data.dataset import Dataset, strong_bytes
 from distlasso.data.pieces import Pieces
 from distlasso.data.unread import Unread
 from distlasso.events import Listener, ignore
-from distlasso.queries import Ask, Gather, Own, Request, Rows, Tiles, answer, answer_gradients, are_alike, merge_answers
+from distlasso.queries import (
+    Ask,
+    Gather,
+    Own,
+    Place,
+    Request,
+    Rows,
+    Tiles,
+    answer,
+    answer_gradients,
+    are_alike,
+    merge_answers,
+)
 from distlasso.runtime.blas import one_blas_thread
 from distlasso.runtime.cache import StrongColumns, room_of
 from distlasso.runtime.plan import Bundle, MergeTree, Plan
@@ -115,18 +127,23 @@ class Part:
     first_row: int = 0  # of the row quantities in the whole matrix
     each: Callable[..., Iterable[Any]] = map  # as in ``Tiles``
 
-    def bands(self) -> Iterator[tuple[list[Block], int, int]]:
+    def bands(self, asks: Sequence[Ask]) -> Iterator[tuple[list[Block], int, int]]:
         """Yield tiles across the columns, and their rows in terms of the row quantities; reading is lazy."""
         bounds, bundle = self.dataset.row_bounds - self.first_row, self.bundle
+        known = all(ask.is_known for ask in asks)
         for i in range(bundle.r0, bundle.r1):
-            yield self._band(i), int(bounds[i]), int(bounds[i + 1])
+            yield self._band(i, known=known), int(bounds[i]), int(bounds[i + 1])
 
-    def _band(self, i: int) -> list[Block]:
-        """Tiles of a range of rows: as they are, where they have room beside each other, else read whenever they are asked."""
+    def _band(self, i: int, *, known: bool) -> list[Block]:
+        """Tiles of a range of rows: as they are, where they have room beside each other, else read whenever they are asked.
+
+        Where all that is asked about them is known, none may have to be read.
+        """
         data, places = self.dataset, range(self.bundle.c0, self.bundle.c1)
-        first = data.tile(i, places[0])
-        if data.in_memory or len(places) * first.nbytes <= max(HELD_AT_ONCE, first.nbytes):
-            return [first, *(data.tile(i, j) for j in places[1:])]
+        if data.in_memory or not known:
+            first = data.tile(i, places[0])
+            if data.in_memory or len(places) * first.nbytes <= max(HELD_AT_ONCE, first.nbytes):
+                return [first, *(data.tile(i, j) for j in places[1:])]
         rows, columns = int(np.diff(data.row_bounds)[i]), np.diff(data.col_bounds)
         return [Unread(partial(data.tile, i, j), (rows, int(columns[j]))) for j in places]
 
@@ -164,23 +181,25 @@ def answer_bundle(part: Part, asks: Sequence[Ask], kept: StrongColumns | None) -
     columns of earlier requests that named some; without it these are looked up in the tiles, every time.
     """
     if kept is None:
-        return _sweep(part, asks)
+        return _sweep(part, asks, None)
     _gather_lacking(part, [ask for ask in asks if ask.request.columns is not None], kept)
-    swept = iter(_sweep(part, [ask for ask in asks if ask.request.columns is None]))
+    swept = iter(_sweep(part, [ask for ask in asks if ask.request.columns is None], kept))
     return [next(swept) if ask.request.columns is None else _look(part, ask, kept) for ask in asks]
 
 
-def _sweep(part: Part, asks: Sequence[Ask]) -> list[list[object]]:
+def _sweep(part: Part, asks: Sequence[Ask], kept: StrongColumns | None) -> list[list[object]]:
     """Answer requests band by band."""
     totals: list[list[object]] = [[] for _ in asks]
     if not asks:
         return totals
     groups = _alike(asks)
-    for blocks, start, stop in part.bands():
+    for blocks, start, stop in part.bands(asks):
         for group in groups:
             own = [asks[k] for k in group]
             rows, requests = [part.spaces[ask.rows].slice(start, stop, ask.derivative) for ask in own], [ask.request for ask in own]
             tiles = (part.tiles if requests[0].columns is None else part.chosen)(blocks, requests[0])
+            if kept is not None and requests[0].again:
+                tiles = replace(tiles, own=Own(recall=kept.recall(own[0].fit, part.bundle.index, start)))
             found = answer_gradients(tiles, rows, requests) if len(group) > 1 else [answer(tiles, rows[0], requests[0])]
             for k, one in zip(group, found, strict=True):
                 totals[k] = merge_answers(asks[k].request, 0, totals[k], one) if totals[k] else one
@@ -215,8 +234,8 @@ def _look(part: Part, ask: Ask, kept: StrongColumns) -> list[object]:
 
 def _gather_lacking(part: Part, asks: Sequence[Ask], kept: StrongColumns) -> None:
     """Gather what requests name and nobody asked for before; what several lack is gathered once."""
-    lacking: dict[int, tuple[Ints, Ints]] = {}
-    widest: dict[int, Ints] = {}
+    lacking: dict[Place, tuple[Ints, Ints]] = {}
+    widest: dict[Place, Ints] = {}
     for ask in asks:
         assert ask.request.columns is not None
         if ask.place not in widest or ask.request.columns.size > widest[ask.place].size:
@@ -228,7 +247,7 @@ def _gather_lacking(part: Part, asks: Sequence[Ask], kept: StrongColumns) -> Non
     if not lacking:
         return
     union = np.unique(np.concatenate([missing for _, missing in lacking.values()]))
-    ((found,),) = _sweep(part, [Ask(Request((Gather(union),)))])
+    ((found,),) = _sweep(part, [Ask(Request((Gather(union),)))], None)
     assert isinstance(found, Pieces)
     gathered, most = found.joined(), int(part.dataset.col_bounds[-1])
     for place, (columns, _) in lacking.items():
@@ -286,7 +305,8 @@ class Local:
         self._moved += sum(asked(ask, len(self._plan.bundles)) for ask in asks) + sum(moved for _, moved in parts)
         answers = [answer for part, _ in parts for answer in part]
         kept = self._kept
-        self._bytes += self._dataset.nbytes if kept is None or any(ask.request.columns is None for ask in asks) else 0
+        read = [ask for ask in asks if kept is None or (ask.request.columns is None and not ask.is_known)]
+        self._bytes += self._dataset.nbytes if read else 0
         self._bytes += sum(kept.nbytes(ask.place) for ask in asks if kept is not None and ask.request.columns is not None)
         return answers
 

@@ -33,6 +33,8 @@ _PATIENCE = 4.0  # exchanges that a lambda may still need at its pace before a n
 _PACE = 0.1  # share of the gap that a step is trusted to leave at best
 _BACK = (0.5, 0.25, 0.0625)  # lengths tried at once after a step that raised the objective
 _RIDGE = 1e-5  # on the diagonal: Hessians come in float32, and collinear columns must not look concave
+_SLACK = 0.01  # of the gap that is asked for: how far the objective may seem to rise, because sums are rounded
+_MOVED = 0.5  # of the gap that is asked for: what a later refit of the intercept may add to it, at most
 _HELD = 3  # Hessians kept
 _SHARED = 2  # times that a Hessian near a lambda may be that of a fit beside this one
 
@@ -152,7 +154,7 @@ class ProximalNewton:
         # The slope in the intercept is not in the gap. It is refitted later, which moves u_j by at most ``total`` times the
         # deviation of column j (Cauchy-Schwarz) and must not move the gap.
         reach = float(np.abs(track.b) @ np.sqrt(np.maximum(np.diag(gram), 0.0) / hessian.total))
-        small = abs(total) <= 1e-3 * np.sqrt(target * hessian.total) and abs(total) * reach <= 0.1 * target
+        small = abs(total) <= 1e-3 * np.sqrt(target * hessian.total) and abs(total) * reach <= _MOVED * target
         if track.gap <= target and (small or not smooth.intercept):
             track.done = True
             return
@@ -187,7 +189,7 @@ class ProximalNewton:
         worst, longest = None, _PATIENCE
         for track in moving:
             own = [k for k, (other, _) in enumerate(trials) if other is track]
-            rate = min(max(_take(track, own, trials, b, intercept, point, kinked=smooth.kinked), _PACE), 0.99)
+            rate = min(max(_take(track, own, trials, b, intercept, point, target, kinked=smooth.kinked), _PACE), 0.99)
             if wanted in own and (trials[wanted][1] == 0.0 or not track.backing):  # not where a step was refused
                 self._keep(track.lam, hessians[0])
                 track.fresh = np.array_equal(track.b, b[:, wanted])
@@ -226,14 +228,14 @@ class ProximalNewton:
 
 def _take(
     track: _Track, own: list[int], trials: list[tuple[_Track, float]], b: Floats, intercept: Floats, point: Point,
-    *, kinked: bool,
+    target: float, *, kinked: bool,
 ) -> float:  # fmt: skip
     """Accept the best trial of a lambda if it is no worse than where it stands; returns how much of the gap it left."""
     before = track.objective()
     values = [float(point.value[k]) + track.penalty.value(b[:, k]) for k in own]
     finite = [v if np.isfinite(v) else np.inf for v in values]
     best = int(np.argmin(finite))
-    slack = 1e-13 * abs(before)
+    slack = max(1e-13 * abs(before), _SLACK * target)
     k = own[best]
     if not (finite[best] <= before + slack and np.isfinite(point.gradient[:, k]).all()):
         track.length = trials[own[-1]][1]
