@@ -304,8 +304,9 @@ def null_intercept(loss: Loss, y: Floats, weight: Floats, offset: Floats | None)
         low, width = low - width, 2.0 * width
     while slope(high) > enough:
         high, width = high + width, 2.0 * width
-    if low == high:
-        return start
+    for end in (low, high):  # at neither need the sum have the sign that a bracket wants: far from all rows it is rounding only
+        if abs(slope(end)) <= enough:
+            return end
     from scipy.optimize import brentq  # a third of the time that importing this package takes, for few fits
 
     return float(brentq(slope, low, high, rtol=1e-6))

@@ -364,9 +364,9 @@ def test_another_rho_keeps_consensus_and_unscaled_duals_and_is_only_taken_where_
 def test_a_cache_answers_only_for_the_key_and_the_columns_it_was_asked_about() -> None:
     kept, worked = StrongColumns(), []
     for columns, key in (([1, 2], "a"), ([1, 2], "a"), ([1, 2], "b"), ([1, 3], "b"), ([1, 3], "b")):
-        lacking = kept.lacking(0, 5, np.array(columns))
+        lacking = kept.lacking((0, False), 5, np.array(columns))
         if lacking is not None:
-            kept.add(0, 5, np.array(columns), np.zeros((3, lacking.size)), lacking, 4)
+            kept.add((0, False), 5, np.array(columns), np.zeros((3, lacking.size)), lacking, 4)
         kept.recall(0, 5, np.array(columns))(key, lambda: worked.append(0))
     assert len(worked) == 3
 

@@ -13,6 +13,7 @@ import pytest
 from oracle import LOGISTIC, POISSON, SQUARED, Truth, huber
 
 import distlasso as dl
+from distlasso.losses import null_intercept
 
 Array = Any
 TOL = 1e-8
@@ -116,6 +117,13 @@ def test_a_null_model_without_intercept_far_from_the_data(loss: str) -> None:
 
 def test_huber_with_every_row_outside_delta() -> None:
     attack("huber", X, 1000 * Y["huber"], lambda_min_ratio=1e-2)
+
+
+def test_a_null_intercept_may_be_where_residuals_sum_to_less_than_rounding() -> None:
+    """Huber's sum is flat between two groups of rows; the search lands there, on the side of 0 that it came from."""
+    y, weight = np.array([-1.0, -1.0, -1.0, 10.0, 10.0, 763.0]), np.full(6, 1 / 6)
+    weight[:3] += 1e-12
+    assert 0.0 <= null_intercept(dl.Huber(1.0), y, weight, None) <= 9.0
 
 
 @pytest.mark.parametrize("options", [{}, {"l1_ratio": 0.0}, {"penalty_factors": [1, 0, 0, 0, 0]}], ids=["lasso", "ridge", "free"])

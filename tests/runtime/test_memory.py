@@ -64,29 +64,29 @@ def test_caches_give_way_before_dask_would_pause_the_worker(monkeypatch: pytest.
     mine, other = state.fit("mine").strong, state.fit("other").strong
     for strong in (mine, other):
         with strong.at_work(0):
-            strong.add(0, 0, np.arange(4), np.zeros((100, 4)), np.arange(4), 4)
+            strong.add((0, False), 0, np.arange(4), np.zeros((100, 4)), np.arange(4), 4)
     sizes = iter([60_000, 71_000, 65_000, 71_000, 71_000])
     monkeypatch.setattr(worker_module, "resident_bytes", lambda: next(sizes))
     state.relieve("mine")
-    assert (tiles.held, mine.nbytes(0), other.nbytes(0)) == (8000, 3200, 3200)
+    assert (tiles.held, mine.nbytes((0, False)), other.nbytes((0, False))) == (8000, 3200, 3200)
     state.relieve("mine")
-    assert (tiles.held, mine.nbytes(0), other.nbytes(0)) == (4000, 3200, 0)
+    assert (tiles.held, mine.nbytes((0, False)), other.nbytes((0, False))) == (4000, 3200, 0)
     state.relieve("mine")
-    assert (tiles.held, mine.nbytes(0), other.nbytes(0)) == (0, 0, 0)
+    assert (tiles.held, mine.nbytes((0, False)), other.nbytes((0, False))) == (0, 0, 0)
 
 
 def test_strong_columns_of_bundles_at_work_stay() -> None:
     strong = StrongColumns()
     for bundle in range(4):
         with strong.at_work(bundle):
-            strong.add(0, bundle, np.arange(2), np.zeros((50, 2)), np.arange(2), 2)
+            strong.add((0, False), bundle, np.arange(2), np.zeros((50, 2)), np.arange(2), 2)
     with strong.at_work(1):
         strong.shrink(1700)
-        assert [bundle for bundle in range(4) if strong.lacking(0, bundle, np.arange(2)) is None] == [1, 3]
+        assert [bundle for bundle in range(4) if strong.lacking((0, False), bundle, np.arange(2)) is None] == [1, 3]
         strong.shrink(0)
-        assert strong.lacking(0, 1, np.arange(2)) is None
+        assert strong.lacking((0, False), 1, np.arange(2)) is None
     strong.shrink(0)
-    assert strong.nbytes(0) == 0
+    assert strong.nbytes((0, False)) == 0
 
 
 def test_caches_of_fits_that_are_gone_do_not_pile_up() -> None:
@@ -101,15 +101,15 @@ def test_columns_are_kept_in_the_order_of_their_admission_row_by_row(most: int) 
     rng, strong, columns = np.random.default_rng(0), StrongColumns(), np.array([7, 2, 9, 4, 0])
     X = np.asfortranarray(rng.standard_normal((2500, 10)))
     for size in (2, 5):
-        lacking = strong.lacking(0, 3, columns[:size])
+        lacking = strong.lacking((0, False), 3, columns[:size])
         assert lacking is not None
         others = np.union1d(lacking, [5])  # what was gathered for somebody else too
-        strong.add(0, 3, columns[:size], X[:, others], others, most)
-    held = strong._held[0, 3].matrix
+        strong.add((0, False), 3, columns[:size], X[:, others], others, most)
+    held = strong._held[(0, False), 3].matrix
     assert held.flags.c_contiguous and held.shape[1] == 8
     every = slice(None)
-    np.testing.assert_array_equal(strong.block(0, 3, columns).widened(every, np.zeros(5)), X[:, columns])
-    np.testing.assert_array_equal(strong.block(0, 3, columns[:3]).widened(every, np.zeros(3)), X[:, columns[:3]])
+    np.testing.assert_array_equal(strong.block((0, False), 3, columns).widened(every, np.zeros(5)), X[:, columns])
+    np.testing.assert_array_equal(strong.block((0, False), 3, columns[:3]).widened(every, np.zeros(3)), X[:, columns[:3]])
 
 
 def test_more_columns_are_written_behind_those_that_are_held() -> None:
@@ -117,19 +117,19 @@ def test_more_columns_are_written_behind_those_that_are_held() -> None:
     strong, X = StrongColumns(), np.arange(300.0).reshape(3, 100)
     copies, room = [], dict[int, int]()
     for size in range(1, 101):
-        strong.add(0, 0, np.arange(size), X[:, [size - 1]], np.array([size - 1]), 100)
-        held = strong._held[0, 0].matrix
+        strong.add((0, False), 0, np.arange(size), X[:, [size - 1]], np.array([size - 1]), 100)
+        held = strong._held[(0, False), 0].matrix
         copies += [held] if not copies or copies[-1] is not held else []
         room[size] = held.shape[1]
         np.testing.assert_array_equal(held[:, :size], X[:, :size])
-        assert held.shape[1] <= min(max(size * 1.5 + 8, 8), 100) and strong.nbytes(0) == 3 * 8 * size
+        assert held.shape[1] <= min(max(size * 1.5 + 8, 8), 100) and strong.nbytes((0, False)) == 3 * 8 * size
     assert len(copies) == 7
     strong.shrink(0)
     for size in (100, 41):  # as far apart as when they came one by one: bits may depend on it
         other = StrongColumns()
-        other.add(0, 0, np.arange(size), X[:, :size], np.arange(size), 100)
-        assert other._held[0, 0].matrix.shape[1] == room[size]
-        first = other.block(0, 0, np.arange(9))
+        other.add((0, False), 0, np.arange(size), X[:, :size], np.arange(size), 100)
+        assert other._held[(0, False), 0].matrix.shape[1] == room[size]
+        first = other.block((0, False), 0, np.arange(9))
         assert first.nbytes == 3 * 8 * room[9]
         np.testing.assert_array_equal(first.widened(slice(None), np.zeros(9)), X[:, :9])
 
