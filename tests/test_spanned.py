@@ -56,7 +56,7 @@ def test_every_gap_is_proved_though_passes_look_at_fewer_models(encoding: str, l
 def test_bounds_on_gradients_hold_for_any_models() -> None:
     Z, y, strong = MIXED - MIXED.mean(axis=0), Y - Y.mean(), np.arange(20)
     g0, spread = Z.T @ y / N, Z.std(axis=0)
-    space = Space(None, MIXED.mean(axis=0), spread**2, spread, spread == 0, g0, Y.mean(), float(y @ y) / N, N, intercept=True)
+    space = Space(None, MIXED.mean(axis=0), spread**2, spread, spread == 0, g0, Y.mean(), float(y @ y) / N, N, N, intercept=True)
     spanned = Spanned(space, g0)
     swept = []
     for reach in (0.1, 0.02, 0.1):

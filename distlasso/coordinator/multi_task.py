@@ -253,5 +253,5 @@ class MultiTask:
     def _rounding_bound(self) -> float:
         """Bound on the rounding error of a gap taken from Gram, g0 and yy."""
         columns = self._held().columns
-        each = [float(rounding_bound(task, columns, self._batch[:, :, j]).max()) for j, task in enumerate(self._tasks)]
-        return sum(each)
+        each = [rounding_bound(task, columns, self._batch[:, :, j], task.chain).max() for j, task in enumerate(self._tasks)]
+        return float(sum(each))

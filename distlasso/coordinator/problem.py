@@ -38,6 +38,10 @@ class Sharing(Protocol):
     def gram(self, size: int) -> Floats | None:
         """The Gram of the first few columns for this fit, where there is one."""
 
+    @property
+    def chain(self) -> int:
+        """Additions, one after the other, behind the Gram at most."""
+
     def admit(self, wanted: Ints, have: int) -> Ints:
         """Admit columns, and return what comes behind the first ``have`` of the fit: these, or what anybody has admitted."""
 
@@ -57,6 +61,7 @@ class Task:
     sparse: bool
     by_columns: bool
     tol: float
+    chain: int  # of additions behind ``gram`` and what passes sum over rows, the longest
     gram: Floats | None = None  # (1/W) X' w X of ``keep``, centred, where fits of several responses share it
     shared: Sharing | None = None  # the strong columns, where fits that go side by side have them together
 
@@ -80,6 +85,7 @@ class Sums:
     gram: Floats  # [m, m]
     g: Floats  # [m]
     yy: float
+    chain: int  # of additions behind the Gram, the longest
 
 
 class Problem(Protocol):

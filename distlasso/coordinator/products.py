@@ -28,6 +28,8 @@ Ints = NDArray[np.int64]
 
 _LIMIT = 6144  # columns: beyond, a Gram leaves the cache for good
 _BYTES = 2 << 30  # of the Grams of all fits
+_ROWS = 1 << 15  # whose products are summed up before they are added to those of others: short sums lose few digits
+_ENTRIES = 2  # of the columns for each product that is added so: adding up is then a small part of the work
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +51,7 @@ class Products:
         self._members = members
         self._size = 0
         self._grams: list[Floats] | None = [np.empty((0, 0)) for _ in members]
+        self._longest = 0  # way of a row into a cell's sums
 
     def extend(self, X: sp.csc_array, columns: Ints) -> None:
         """Columns have been admitted: ``X`` and ``columns`` are those of all, the new ones last."""
@@ -68,6 +71,11 @@ class Products:
     def gram(self, fit: int, size: int) -> Floats | None:
         """The Gram of the first few columns for one fit."""
         return None if self._grams is None else self._grams[fit][:size, :size]
+
+    @property
+    def chain(self) -> int:
+        """Additions, one after the other, on the longest way of a row into a Gram: rows of a piece, pieces of a cell, cells."""
+        return self._longest + len(self._rows)
 
     def _worth(self, X: sp.csc_array) -> bool:
         """Whether descent on Grams is the cheaper one, and there is room for them."""
@@ -93,12 +101,21 @@ class Products:
 
     def _cross(self, X: sp.csc_array, held: int) -> Callable[[int], Floats]:
         """Products of all columns with the new ones over a cell: [S, new]."""
-        by_rows, (_, size) = sp.csr_array(X), X.shape
+        by_rows, (n, size) = sp.csr_array(X), X.shape
         parts = (by_rows.data, by_rows.indices, by_rows.indptr.astype(np.int64))
+        worth = int(X.nnz) // (_ENTRIES * size * (size - held))
+        step = max(_ROWS, -(-n // max(worth, 1)))
+        most = max((rows.size for rows in self._rows), default=0)
+        self._longest = max(self._longest, min(step, most) + -(-most // step))
 
         def cross(cell: int) -> Floats:
-            out = np.zeros((size, size - held))
-            sparse.cross_csr(*parts, self._rows[cell], self._weights[cell], held, out)
+            out, rows, weight = np.zeros((size, size - held)), self._rows[cell], self._weights[cell]
+            for start in range(0, rows.size, step):
+                piece = slice(start, start + step)
+                some = out if rows.size <= step else np.zeros_like(out)
+                sparse.cross_csr(*parts, rows[piece], weight[piece], held, some)
+                if some is not out:
+                    out += some
             return out
 
         return cross

@@ -63,6 +63,11 @@ class Share:
         """The Gram of the first few columns for this fit, where there is one."""
         return None if self.of.products is None else self.of.products.gram(self.fit, size)
 
+    @property
+    def chain(self) -> int:
+        """Additions, one after the other, behind the Gram at most."""
+        return 0 if self.of.products is None else self.of.products.chain
+
     def admit(self, wanted: Ints, have: int) -> Ints:
         """Admit columns, and return what comes behind the first ``have`` of the fit: these, or what anybody has admitted."""
         found: list[Ints] = []

@@ -38,6 +38,7 @@ class Space:
     y_centre: float
     yy: float  # (1/W) y' W y
     weight: float  # W
+    chain: int  # of additions behind the sums, the longest: see ``../data/statistics.py``
     intercept: bool
     imputation: Imputation | None = None  # None: no value is missing
 
@@ -106,7 +107,7 @@ def centre(
     variance = s.m2 / s.weight
     if intercept:
         return Space(shift, s.mean, variance, sd, constant, s.cross_y / s.weight,
-                     s.y_mean, s.y_m2 / s.weight, s.weight, True, imputation)  # fmt: skip
+                     s.y_mean, s.y_m2 / s.weight, s.weight, s.chain, True, imputation)  # fmt: skip
     return Space(
         shift,
         np.zeros_like(sd),
@@ -117,6 +118,7 @@ def centre(
         0.0,
         s.y_m2 / s.weight + s.y_mean**2,
         s.weight,
+        s.chain,
         False,
         imputation,
     )

@@ -42,6 +42,7 @@ Mask = NDArray[np.bool_]
 _Approach = Callable[[Sequence[Bounds4], Floats], tuple[Floats, Mask]]
 
 _EPS = float(np.finfo(np.float64).eps)
+_A_FEW = 16  # roundings of a product: of shift, weight, square root, scale and total
 
 
 @dataclass(slots=True)
@@ -165,7 +166,7 @@ class Squared:
         """What to descend on: products alone, where they are held and their rounding cannot be seen in a gap of ``target``."""
         strong, space = self._held(), self._task.space
         form, known = strong.form, np.stack([strong.trail.b, *(b for b in starts if b is not None)], axis=1)
-        if isinstance(form, SparseForm) and rounding_bound(self._task, strong.columns, known).max() <= 0.2 * target:
+        if isinstance(form, SparseForm) and self._rounding_bound(known) <= 0.2 * target:
             form = form.by_products(space.g0[strong.columns], space.yy)
         return form.twin()
 
@@ -191,7 +192,7 @@ class Squared:
         task, strong, solutions = self._task, self._held(), self._batch
         space, n_models = task.space, len(batch)
         gradients, mean = np.zeros((space.sd.size, n_models), order="F"), np.zeros(n_models)
-        rounding = float(rounding_bound(task, strong.columns, solutions).max())
+        rounding = self._rounding_bound(solutions)
         exact = rounding <= 0.1 * task.tol * self.d0
         complete = self._form == "gram" and exact
         if complete or (self._form == "residual" and all(at.confined_to(strong.columns) for at in batch)):
@@ -244,7 +245,8 @@ class Squared:
         """Sums of admitted columns: from the full Gram, or from the columns that are held."""
         strong, place = self._held(), np.empty(self._task.space.sd.size, dtype=np.int64)
         place[strong.columns] = np.arange(strong.columns.size)
-        return Sums(strong.form.hessian(place[columns]), self._task.space.g0[columns], self._task.space.yy)
+        gram = strong.form.hessian(place[columns])
+        return Sums(gram, self._task.space.g0[columns], self._task.space.yy, self._chain())
 
     def _held(self) -> Strong:
         if self._strong is None:
@@ -278,6 +280,20 @@ class Squared:
             self._products = Products([task.weight], [Member(task.space, (0,))])
         self._products.extend(X, columns)
         return self._products.gram(0, columns.size)
+
+    def _rounding_bound(self, b: Floats) -> float:
+        """Bound on the rounding error of gaps at solutions b [S, L], from products where they are held."""
+        return float(rounding_bound(self._task, self._held().columns, b, self._chain()).max())
+
+    def _chain(self) -> int:
+        """Additions, one after the other, behind the products that are held, or else those of rows."""
+        task, form = self._task, self._held().form
+        if isinstance(form, GramForm):
+            return task.chain
+        if isinstance(form, SparseForm) and form.has_gram:
+            own = self._products if task.shared is None else task.shared
+            return task.y.size if own is None else own.chain
+        return int(task.y.size)
 
     def _full_gram(self) -> Strong:
         """The Gram of all columns, and what it needs of the target."""
@@ -342,16 +358,19 @@ class Squared:
         return gradients, found.square - mean**2, mean
 
 
-def rounding_bound(task: Task, columns: Ints, b: Floats) -> Floats:
+def rounding_bound(task: Task, columns: Ints, b: Floats, chain: int) -> Floats:
     """Bound on the rounding error of gaps taken from Gram, g0 and yy at solutions b [S, L], [L].
 
-    Every entry is a sum over n rows, so its error is at most n eps times the product of the norms of what is
-    multiplied (Higham 2002, sec. 3.1); the gap sums entries with weights 1, |b_j| and |b_j b_k|.
+    An entry is a sum over rows. Its error is at most the number of roundings that one row goes through, one after the other,
+    times eps/2 and the product of the norms of what is multiplied, in whichever order and pieces the others are summed up
+    (Higham 2002, sec. 3.1 and 4.2): ``chain`` additions behind the Gram, those of the statistics behind g0 and yy, and a few
+    multiplications. The gap sums entries with weights 1, |b_j| and |b_j b_k|, S at a time. Means, which centring multiplies,
+    are as far off, and the slope enters it twice, as it is and by the scale of the dual point: hence 8 times eps/2.
     """
     space = task.space
     norms = np.sqrt(space.curvature + space.remainder**2)[columns]
     reach = np.sqrt(space.yy + space.y_centre**2) + np.abs(b).T @ norms
-    return np.asarray(4.0 * task.y.size * _EPS * reach**2)
+    return np.asarray(4.0 * (max(chain, space.chain) + columns.size + _A_FEW) * _EPS * reach**2)
 
 
 def fetch_gram(exchange: Exchange, space: Space, keep: Ints) -> Floats:

@@ -298,7 +298,7 @@ class _SparseBlock:
             m2 += absent * mean * mean
         return Statistics(
             total, mean, m2, max_abs, cross, np.full(p, total), np.full(p, y_mean), y_mean, y_m2,
-            int(np.count_nonzero(weight)), int(self._data.size),
+            int(np.count_nonzero(weight)), int(self._data.size), weight.size,
         )  # fmt: skip
 
 
@@ -456,7 +456,7 @@ def _dense_moments(values: Floats, weight: Floats, y: Floats) -> Statistics:
         dense.add_moments(values, weight, deviation, total, mean, m2, cross, max_abs)
     rows = int(np.count_nonzero(weight))
     return Statistics(
-        total, mean, m2, max_abs, cross, np.full(p, total), np.full(p, y_mean), y_mean, y_m2, rows, values.size
+        total, mean, m2, max_abs, cross, np.full(p, total), np.full(p, y_mean), y_mean, y_m2, rows, values.size, weight.size
     )
 
 
@@ -468,7 +468,7 @@ def _column_moments(X: NDArray[np.generic], weight: Floats, y: Floats) -> Statis
     low, high = (np.asarray(end, dtype=np.float64) for end in (X.min(axis=0), X.max(axis=0)))
     return Statistics(
         total, mean, m2, np.maximum(-low, high), cross, np.full(mean.size, total), np.full(mean.size, y_mean), y_mean, y_m2,
-        weight.size, X.size,
+        weight.size, X.size, weight.size,
     )  # fmt: skip
 
 
@@ -479,7 +479,7 @@ def _present_moments(values: Floats, weight: Floats, y: Floats) -> Statistics:
     dense.add_present_moments(values, weight, deviation, present, present_y, mean, m2, cross, max_abs)
     present_y += y_mean * (present > 0)
     rows = int(np.count_nonzero(weight))
-    return Statistics(total, mean, m2, max_abs, cross, present, present_y, y_mean, y_m2, rows, values.size)
+    return Statistics(total, mean, m2, max_abs, cross, present, present_y, y_mean, y_m2, rows, values.size, weight.size)
 
 
 def _within_room(room: Floats, rows: slice, columns: slice) -> Floats:

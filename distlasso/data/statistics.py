@@ -37,6 +37,8 @@ class Statistics:
         Rows of positive weight.
     nnz : int
         Stored entries.
+    chain : int
+        Roundings, one after the other, that the longest way of a row into a sum has gone through: what bounds its error.
     """
 
     weight: float
@@ -50,6 +52,7 @@ class Statistics:
     y_m2: float
     n_rows: int
     nnz: int
+    chain: int
 
     @property
     def sd(self) -> Floats:
@@ -60,7 +63,7 @@ class Statistics:
         """Statistics under all weights multiplied by a factor."""
         return Statistics(
             self.weight * factor, self.mean, self.m2 * factor, self.max_abs, self.cross_y * factor,
-            self.present * factor, self.present_y, self.y_mean, self.y_m2 * factor, self.n_rows, self.nnz,
+            self.present * factor, self.present_y, self.y_mean, self.y_m2 * factor, self.n_rows, self.nnz, self.chain + 1,
         )  # fmt: skip
 
     def filled(self, fill: Floats) -> Statistics:
@@ -70,9 +73,11 @@ class Statistics:
         m2 = self.m2 + there * (self.mean - mean) ** 2 + away * (fill - mean) ** 2
         cross = self.cross_y + there * (self.present_y - self.y_mean) * (self.mean - fill)
         whole = np.full_like(there, self.weight)
-        return replace(self, mean=mean, m2=m2, cross_y=cross, present=whole, present_y=np.full_like(there, self.y_mean))
+        means = np.full_like(there, self.y_mean)
+        return replace(self, mean=mean, m2=m2, cross_y=cross, present=whole, present_y=means, chain=self.chain + _MERGED)
 
 
+_MERGED = 4  # roundings of a merge, one after the other
 ARRAYS = ("mean", "m2", "max_abs", "cross_y", "present", "present_y")
 SCALARS = tuple(field.name for field in fields(Statistics) if field.name not in ARRAYS)
 
@@ -101,6 +106,7 @@ def merge(a: Statistics, b: Statistics) -> Statistics:
             y_m2=a.y_m2 + b.y_m2 + y_step * y_step * (a.weight * y_share),
             n_rows=a.n_rows + b.n_rows,
             nnz=a.nnz + b.nnz,
+            chain=max(a.chain, b.chain) + _MERGED,
         )
 
 
@@ -112,7 +118,7 @@ def hstack(parts: Sequence[Statistics]) -> Statistics:
     columns = {name: np.concatenate([getattr(part, name) for part in parts]) for name in ARRAYS}
     return Statistics(
         weight=first.weight, y_mean=first.y_mean, y_m2=first.y_m2, n_rows=first.n_rows,
-        nnz=sum(part.nnz for part in parts), **columns,
+        nnz=sum(part.nnz for part in parts), chain=max(part.chain for part in parts), **columns,
     )  # fmt: skip
 
 

@@ -363,7 +363,9 @@ def _statistics(group: Any, p: int, fingerprint: str) -> Statistics | None:
         raise StoreError(f"{own.store_path}: statistics of another number of columns than X has")
     members = {name: metadata.checked(own[name], whole=True) for name in ARRAYS}
     arrays: dict[str, Any] = {name: read_array(array, (slice(None),), strict=True) for name, array in members.items()}
-    return Statistics(**arrays, **{name: own.attrs[name] for name in SCALARS})
+    scalars = {name: own.attrs[name] for name in SCALARS if name != "chain"}
+    chain = own.attrs.get("chain", scalars["n_rows"])  # a store that does not say may have summed up row by row
+    return Statistics(**arrays, **scalars, chain=chain)
 
 
 def _regular(size: int, step: int) -> Ints:

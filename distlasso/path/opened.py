@@ -53,6 +53,7 @@ class Opened:
     form: Form
     by_columns: bool
     beside: int  # bytes that the fit is projected to hold in this process
+    chain: int  # of additions behind the sums over rows of a pass: see ``Plan.chain``
 
     @property
     def sparse(self) -> bool:
@@ -112,8 +113,9 @@ class Opened:
         penalty, excluded = self.options.penalty(space)
         keep = np.flatnonzero(~space.constant & ~excluded)
         free = keep[penalty.at(1.0).take(keep).is_free()]
+        chain = self.chain + len(self.rows)  # where these are cells, what all of them sum to is added up here
         return Task(space, penalty, keep, free, exchange, rows.y, rows.weight, rows.offset, self.sparse, self.by_columns,
-                    self.options.tol)  # fmt: skip
+                    self.options.tol, chain)  # fmt: skip
 
     def warn_above(self, gaps: Floats, where: str = "") -> None:
         """Say how many solutions are not proved to the tolerance."""
@@ -192,7 +194,7 @@ def opened(
                 room = None if options.memory is None else options.memory // 4
                 recorded = checkpoint.answers(place, of_cut(dataset, plan), options.listener, room)
                 exchange.runtime = exchange.workings = recorded
-            yield Opened(dataset, options, rows, exchange, form, by_columns, beside)
+            yield Opened(dataset, options, rows, exchange, form, by_columns, beside, plan.chain(dataset.row_bounds))
         finally:
             place.close()
 

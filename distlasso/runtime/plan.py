@@ -45,6 +45,15 @@ class Plan:
     room: int | None = None  # bytes of strong columns that a runtime in this process may keep; None: all of them
     answer: int = 0  # bytes of the largest answer that is sure to be asked for
 
+    def chain(self, row_bounds: Ints) -> int:
+        """Additions, one after the other, on the longest way of a row into a sum over all rows, at most.
+
+        These are the rows of its tile, however a kernel goes through them, the tiles of its bundle, and the levels of the tree.
+        """
+        below = max(bundle.r1 - bundle.r0 for bundle in self.bundles)
+        levels = 0 if self.axis else (len(self.bundles) - 1).bit_length()
+        return int(np.diff(row_bounds).max()) + below + levels
+
 
 def plan_bundles(row_bounds: Ints, col_bounds: Ints, *, by_columns: bool, room: int | None = None, answer: int = 0) -> Plan:
     """Cut a tile grid into at most 64 bundles: full-width bands of rows, or full-height bands of columns."""
