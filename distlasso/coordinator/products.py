@@ -20,6 +20,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from distlasso.coordinator.space import Space
+from distlasso.data import csc
 from distlasso.kernels import sparse
 from distlasso.solvers.quadratic import SPARSE_ADVANTAGE
 
@@ -28,8 +29,7 @@ Ints = NDArray[np.int64]
 
 _LIMIT = 6144  # columns: beyond, a Gram leaves the cache for good
 _BYTES = 2 << 30  # of the Grams of all fits
-_ROWS = 1 << 15  # whose products are summed up before they are added to those of others: short sums lose few digits
-_ENTRIES = 2  # of the columns for each product that is added so: adding up is then a small part of the work
+_ROWS = 1 << 15  # whose products are summed up before they are added to those of others: shorter sums lose fewer digits
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,9 +101,8 @@ class Products:
 
     def _cross(self, X: sp.csc_array, held: int) -> Callable[[int], Floats]:
         """Products of all columns with the new ones over a cell: [S, new]."""
-        by_rows, (n, size) = sp.csr_array(X), X.shape
-        parts = (by_rows.data, by_rows.indices, by_rows.indptr.astype(np.int64))
-        worth = int(X.nnz) // (_ENTRIES * size * (size - held))
+        parts, (n, size) = csc.by_rows(X), X.shape
+        worth = int(X.nnz) // (size * (size - held))  # pieces whose sums cost less to add up than an entry each
         step = max(_ROWS, -(-n // max(worth, 1)))
         most = max((rows.size for rows in self._rows), default=0)
         self._longest = max(self._longest, min(step, most) + -(-most // step))

@@ -339,8 +339,7 @@ class CSRBlock(_SparseBlock):
         return CSRBlock(own.data, own.indices, own.indptr, own.shape)
 
     def gather(self, columns: Ints) -> sp.csc_array:
-        matrix = sp.csr_array(self._parts, shape=self._shape)
-        return _as_csc(matrix[:, columns])
+        return csc.take_of_rows(*self._parts, columns, self._shape)
 
     def square(self, weight: Floats, shift: Floats, *, single: bool = False) -> Floats:
         out = np.zeros((self._shape[1], self._shape[1]))
@@ -438,14 +437,6 @@ def _abreast(slopes: Sequence[Floats]) -> Iterator[list[Floats]]:
 
 def _as_tile(own: sp.csc_array) -> CSCBlock:
     return CSCBlock(own.data, own.indices, own.indptr, own.shape)
-
-
-def _as_csc(matrix: object) -> sp.csc_array:
-    """CSC with float64 data and int32 row numbers."""
-    own = sp.csc_array(matrix)
-    own.sort_indices()
-    data, indices = own.data.astype(np.float64, copy=False), own.indices.astype(np.int32, copy=False)
-    return sp.csc_array((data, indices, own.indptr), shape=own.shape)
 
 
 def _dense_moments(values: Floats, weight: Floats, y: Floats) -> Statistics:

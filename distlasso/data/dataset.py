@@ -25,7 +25,8 @@ Ints = NDArray[np.int64]
 STORED_DTYPES = ("float64", "float32", "int8", "uint8")
 _TILE_BYTES = 1 << 20
 _BYTES_A_COLUMN = 128  # of a tile of rows: if it were smaller than the gradients of two batches, merging them would cost the most
-_MAX_TILES = 32
+_MAX_TILES = 32  # unless they had too many rows
+_MAX_ROWS = 1 << 17  # of a tile in a band of rows: longer sums lose digits, and what belongs to the rows leaves the cache
 _ROWS_A_COLUMN = 12  # of a tile: with half as many, merging its Gram, and those of cells, costs a tenth of the products
 _LARGEST = 1e150  # sums of squares of a target or weight must stay within float64
 
@@ -169,6 +170,7 @@ class Dataset:
         least = _TILE_BYTES if wide else max(_TILE_BYTES, _BYTES_A_COLUMN * p)
         most = _MAX_TILES if wide or n >= _MAX_TILES * _ROWS_A_COLUMN * p else _MAX_TILES // 2
         tiles = int(np.clip(nbytes // least, 1, most))
+        tiles = tiles if wide else max(tiles, -(-n // _MAX_ROWS))
         row_bounds = even_bounds(n, row_chunks or (1 if wide or col_chunks else tiles))
         col_bounds = even_bounds(p, col_chunks or (tiles if wide and not row_chunks else 1))
         names = None if feature_names is None else [str(name) for name in feature_names]
@@ -365,8 +367,10 @@ def _slice(matrix: Any, rows: tuple[int, int], columns: tuple[int, int]) -> Any:
 
 
 def _major(csr: Any, rows: tuple[int, int]) -> Any:
-    """Rows of a CSR matrix, as views of its data and indices."""
+    """Rows of a CSR matrix, as views of its data and, where they are no wider than they need be, of its indices."""
     start, stop = csr.indptr[rows[0]], csr.indptr[rows[1]]
-    indptr = csr.indptr[rows[0] : rows[1] + 1] - start
-    shape = (rows[1] - rows[0], csr.shape[1])
-    return sp.csr_array((csr.data[start:stop], csr.indices[start:stop], indptr), shape=shape)
+    own = sp.csr_array((rows[1] - rows[0], csr.shape[1]))  # with the parts, SciPy's constructor would copy those of a large matrix
+    narrow = np.int32 if max(own.shape) <= np.iinfo(np.int32).max else csr.indices.dtype
+    own.data, own.indices = csr.data[start:stop], csr.indices[start:stop].astype(narrow, copy=False)
+    own.indptr = csr.indptr[rows[0] : rows[1] + 1] - start
+    return own

@@ -126,6 +126,55 @@ def take_columns(
 
 
 @kernel
+def count_places(indices: Indices, place: NDArray[np.int32], counts: Ints) -> None:
+    """counts_place(index) += 1 for every index that has a place; -1 marks those that have none."""
+    for k in range(indices.size):
+        s = place[indices[k]]
+        if s >= 0:
+            counts[s] += 1
+
+
+@kernel
+def turn(
+    data: Data, indices: Indices, indptr: Ints, place: NDArray[np.int32], ends: Ints, out: Floats, majors: NDArray[np.int32]
+) -> None:
+    """Put every entry whose index has a place to the end of those that are there, which moves on, with its major index."""
+    for i in range(indptr.size - 1):
+        for k in range(indptr[i], indptr[i + 1]):
+            s = place[indices[k]]
+            if s >= 0:
+                out[ends[s]], majors[ends[s]] = data[k], i
+                ends[s] += 1
+
+
+@kernel
+def turn_in_bands(
+    data: Data, indices: Indices, indptr: Ints, height: int, ends: Ints, out: Floats, majors: NDArray[np.int32]
+) -> None:
+    """``turn`` where every index has its own place, a band of ``height`` indices at a time: its places stay in the cache.
+
+    Indices that do not ascend are put to their places too, only not in order.
+    """
+    at = indptr[:-1].copy()
+    for stop in range(height, ends.size + height, height):
+        for i in range(at.size):
+            k = at[i]
+            while k < indptr[i + 1] and indices[k] < stop:
+                to = ends[indices[k]]
+                out[to], majors[to] = data[k], i
+                ends[indices[k]] += 1
+                k += 1
+            at[i] = k
+
+
+@kernel
+def count_indices(indices: Indices, counts: Ints) -> None:
+    """counts_i += how often i is an index."""
+    for k in range(indices.size):
+        counts[indices[k]] += 1
+
+
+@kernel
 def put_columns(
     data: Data, indices: Indices, indptr: Indices, first_row: int, ends: Ints, out: Floats, rows: NDArray[np.int32]
 ) -> None:
