@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from distlasso.data.missing import Imputation
 from distlasso.events import Listener, PassFinished
+from distlasso.kernels.sparse import padded
 from distlasso.losses import Loss
 from distlasso.queries import Ask, Gradient, GradientPartial, Models, Query, Request
 
@@ -91,10 +92,12 @@ class Exchange:
         asks = []
         for first in range(0, count, step):
             part = np.ascontiguousarray(derivative[:, first : first + step])
+            part = padded(part) if sparse else part
             asks.append(self.compose([Gradient()], None if first else models, derivative=part))
         found = [answer for (answer,) in self.send(asks)]
         names = [own.name for own in fields(GradientPartial)]
-        return GradientPartial(*(np.concatenate([getattr(part, name) for part in found], axis=-1) for name in names))
+        every = [np.concatenate([getattr(part, name) for part in found], axis=-1) for name in names]
+        return GradientPartial(*(own[..., :count] for own in every))
 
     def compose(
         self, queries: Sequence[Query], models: Models | None = None, *, columns: Ints | None = None,

@@ -278,7 +278,7 @@ class _SparseBlock:
         return int(bad[0]) if bad.size else None
 
     def _statistics(
-        self, weight: Floats, y: Floats, gather: Callable[[Ints], sp.csc_array], first: object, second: object
+        self, weight: Floats, y: Floats, gather: Callable[[Ints], sp.csc_array], first: object, second: object, chain: int
     ) -> Statistics:
         assert callable(first) and callable(second)
         p = self._shape[1]
@@ -298,7 +298,7 @@ class _SparseBlock:
             m2 += absent * mean * mean
         return Statistics(
             total, mean, m2, max_abs, cross, np.full(p, total), np.full(p, y_mean), y_mean, y_m2,
-            int(np.count_nonzero(weight)), int(self._data.size), weight.size,
+            int(np.count_nonzero(weight)), int(self._data.size), chain,
         )  # fmt: skip
 
 
@@ -347,7 +347,8 @@ class CSRBlock(_SparseBlock):
         return out
 
     def moments(self, weight: Floats, y: Floats) -> Statistics:
-        return self._statistics(weight, y, self.gather, sparse.first_moments_csr, sparse.second_moments_csr)
+        kernels = sparse.first_moments_csr, sparse.second_moments_csr
+        return self._statistics(weight, y, self.gather, *kernels, weight.size)
 
     def first_not_finite(self) -> tuple[int, int] | None:
         at = self._position_not_finite()
@@ -394,7 +395,8 @@ class CSCBlock(_SparseBlock):
         return CSRBlock(rows.data, rows.indices, rows.indptr, self._shape).square(weight, shift)
 
     def moments(self, weight: Floats, y: Floats) -> Statistics:
-        return self._statistics(weight, y, self.gather, sparse.first_moments_csc, sparse.second_moments_csc)
+        kernels = sparse.first_moments_csc, sparse.second_moments_csc
+        return self._statistics(weight, y, self.gather, *kernels, sparse.chain_of_moments(weight.size))
 
     def first_not_finite(self) -> tuple[int, int] | None:
         at = self._position_not_finite()

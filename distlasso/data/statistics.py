@@ -14,6 +14,8 @@ from typing import final
 import numpy as np
 from numpy.typing import NDArray
 
+from distlasso.kernels.sparse import RUN
+
 Floats = NDArray[np.float64]
 
 
@@ -127,7 +129,12 @@ def of_target(weight: Floats, y: Floats) -> tuple[float, float, float, Floats]:
     total = float(weight.sum())
     if total == 0.0:
         return 0.0, 0.0, 0.0, np.zeros_like(y)
-    mean = float(weight @ y) / total
-    mean += float(weight @ (y - mean)) / total
+    mean = _inner(weight, y) / total
+    mean += _inner(weight, y - mean) / total
     deviation = y - mean
-    return total, mean, float(weight @ (deviation * deviation)), deviation
+    return total, mean, _inner(weight, deviation * deviation), deviation
+
+
+def _inner(a: Floats, b: Floats) -> float:
+    """sum_i a_i b_i, a run of rows at a time: BLAS may sum up whatever it is given in one chain."""
+    return sum(float(a[first : first + RUN] @ b[first : first + RUN]) for first in range(0, a.size, RUN))

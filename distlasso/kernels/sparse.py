@@ -55,9 +55,11 @@ def cross_csr(data: Data, indices: Indices, indptr: Ints, rows: Ints, weight: Fl
 def eta_csc(data: Data, indices: Indices, indptr: Ints, columns: Ints, coef: Floats, out: Floats) -> None:
     """out_il += sum_s x_i,columns[s] coef_sl."""
     for models, width in _parts(coef.shape[1]):
-        part = np.zeros((out.shape[0], width))
+        whole = width == out.shape[1] and out.flags.c_contiguous
+        part = out if whole else np.zeros((out.shape[0], width))
         _ETAS[width](data, indices, indptr, columns, _padded(coef[:, models], width), part)
-        out[:, models] += part[:, : models.stop - models.start]
+        if not whole:
+            out[:, models] += part[:, : models.stop - models.start]
 
 
 def gradient_csc(data: Data, indices: Indices, indptr: Ints, d: Floats, out: Floats) -> None:
@@ -73,6 +75,11 @@ def _parts(models: int) -> Iterator[tuple[slice, int]]:
     for first in range(0, models, _WIDEST):
         last = min(first + _WIDEST, models)
         yield slice(first, last), next(width for width in _WIDTHS if width >= last - first)
+
+
+def padded(v: Floats) -> Floats:
+    """Numbers of a few models, [n, L], with zeros for so many more that no tile has to be given a copy; all where they are many."""
+    return v if v.shape[1] > _WIDEST else _padded(v, next(_parts(v.shape[1]))[1])
 
 
 def _padded(v: Floats, width: int) -> Floats:
@@ -108,6 +115,7 @@ def _gradient_csc(width: int) -> Callable[..., None]:
     return gradient
 
 
+RUN = 4096  # entries of a column that are summed up before they are added to others: shorter sums lose fewer digits
 _WIDEST = 8  # models whose numbers fill a line of the cache
 _WIDTHS = (1, 4, _WIDEST)  # few: each is compiled for every dtype
 _ETAS = {width: _eta_csc(width) for width in _WIDTHS}
@@ -243,24 +251,35 @@ def second_moments_csr(
 def first_moments_csc(
     data: Data, indices: Indices, indptr: Ints, w: Floats, mean: Floats, stored: Floats, max_abs: Floats
 ) -> None:
-    """As ``first_moments_csr``, column by column."""
+    """As ``first_moments_csr``, column by column, a run of entries at a time."""
     for j in range(mean.size):
-        for k in range(indptr[j], indptr[j + 1]):
-            weight = w[indices[k]]
-            if weight > 0.0:
-                mean[j] += weight * data[k]
-                stored[j] += weight
-                max_abs[j] = max(max_abs[j], abs(data[k]))
+        for first in range(indptr[j], indptr[j + 1], RUN):
+            total, here, largest = 0.0, 0.0, max_abs[j]
+            for k in range(first, min(first + RUN, indptr[j + 1])):
+                weight = w[indices[k]]
+                if weight > 0.0:
+                    total += weight * data[k]
+                    here += weight
+                    largest = max(largest, abs(data[k]))
+            mean[j], stored[j], max_abs[j] = mean[j] + total, stored[j] + here, largest
 
 
 @kernel
 def second_moments_csc(
     data: Data, indices: Indices, indptr: Ints, w: Floats, dy: Floats, mean: Floats, m2: Floats, cross: Floats
 ) -> None:
-    """As ``second_moments_csr``, column by column."""
+    """As ``second_moments_csr``, column by column, a run of entries at a time."""
     for j in range(mean.size):
-        for k in range(indptr[j], indptr[j + 1]):
-            i = indices[k]
-            x = data[k] - mean[j]
-            m2[j] += w[i] * x * x
-            cross[j] += w[i] * dy[i] * data[k]
+        for first in range(indptr[j], indptr[j + 1], RUN):
+            square, product = 0.0, 0.0
+            for k in range(first, min(first + RUN, indptr[j + 1])):
+                i = indices[k]
+                x = data[k] - mean[j]
+                square += w[i] * x * x
+                product += w[i] * dy[i] * data[k]
+            m2[j], cross[j] = m2[j] + square, cross[j] + product
+
+
+def chain_of_moments(rows: int) -> int:
+    """Additions, one after the other, behind the moments of a CSC tile at most."""
+    return min(rows, RUN) + -(-rows // RUN)
