@@ -17,7 +17,6 @@ from distlasso.coordinator.products import Member, Products
 from distlasso.coordinator.space import centre
 from distlasso.coordinator.squared import Squared, rounding_bound
 from distlasso.data.blocks import CSRBlock, DenseBlock
-from distlasso.data.csc import by_rows
 from distlasso.data.dataset import Dataset
 from distlasso.data.statistics import merge
 from distlasso.data.store import _statistics, write_statistics
@@ -35,6 +34,11 @@ def rows_of_few_kinds(n: int, seed: int) -> tuple[Any, Any, Any]:
     kind = np.where(rng.random(n) < 0.97, 0, rng.integers(0, 40, n))
     X, y = rng.choice(VALUES, (40, 3)), rng.choice(VALUES, 40) + 0.01
     return X[kind], y[kind], kind
+
+
+def csr_block(X: Any) -> CSRBlock:
+    stored = sp.csr_array(X)
+    return CSRBlock(stored.data, stored.indices, stored.indptr, stored.shape)
 
 
 def exact_sums(X: Any, y: Any, kind: Any) -> tuple[list[list[Fraction]], Any]:
@@ -89,7 +93,7 @@ def test_an_entry_of_products_is_off_by_no_more_than_its_chain_of_additions(rows
     """Though all rows round to the same side; a chain of all rows, where there are pieces, is longer by far."""
     X, y, kind = rows_of_few_kinds(rows, seed=3)
     weight, columns, stored = np.full(rows, 1.0 / rows), np.arange(3), sp.csc_array(X)
-    statistics = CSRBlock(*by_rows(stored), X.shape).moments(weight, y)
+    statistics = csr_block(X).moments(weight, y)
     space = centre(statistics, intercept=False, sparse=True, narrow=False)
     products = Products([weight], [Member(space, (0,))])
     products.extend(stored[:, :1], columns[:1])
@@ -127,7 +131,7 @@ def test_the_plan_knows_the_longest_chain_of_additions(tiles: int, by_columns: b
 def test_statistics_know_their_longest_chain_of_additions() -> None:
     X, y, _ = rows_of_few_kinds(1000, seed=1)
     cuts = ((0, 100), (100, 700), (700, 1000))
-    sparse = [CSRBlock(*by_rows(sp.csc_array(X[a:b])), (b - a, 3)).moments(np.ones(b - a), y[a:b]) for a, b in cuts]
+    sparse = [csr_block(X[a:b]).moments(np.ones(b - a), y[a:b]) for a, b in cuts]
     dense = [DenseBlock(X[a:b]).moments(np.ones(b - a), y[a:b]) for a, b in cuts]  # which are summed up in pieces
     assert [own.chain for own in sparse] == [100, 600, 300] and 602 <= merge(merge(*sparse[:2]), sparse[2]).chain <= 610
     assert dense[0].chain == 100 and 128 < dense[1].chain < 200

@@ -9,7 +9,7 @@ active (``../solvers/newton.py``) save too, and of these there are fewer than fo
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -61,9 +61,8 @@ class Products:
         if not self._worth(X):
             self._grams = None
             return
-        cross = self._cross(X, held)
         with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-            cells = list(pool.map(cross, range(len(self._rows))))
+            cells = self._sums(X, held, pool)
             jobs = [partial(self._grown, gram, member, cells, columns, held)
                     for gram, member in zip(self._grams, self._members, strict=True)]  # fmt: skip
             self._grams = [future.result() for future in [pool.submit(job) for job in jobs]]
@@ -74,7 +73,7 @@ class Products:
 
     @property
     def chain(self) -> int:
-        """Additions, one after the other, on the longest way of a row into a Gram: rows of a piece, pieces of a cell, cells."""
+        """Additions, one after the other, on the longest way of a row into a Gram: rows of a band, bands, cells."""
         return self._longest + len(self._rows)
 
     def _worth(self, X: sp.csc_array) -> bool:
@@ -99,22 +98,24 @@ class Products:
         gram[:size, held:size], gram[held:size, :held] = total, total[:held].T
         return gram
 
-    def _cross(self, X: sp.csc_array, held: int) -> Callable[[int], Floats]:
-        """Products of all columns with the new ones over a cell: [S, new]."""
-        parts, (n, size) = csc.by_rows(X), X.shape
-        worth = int(X.nnz) // (size * (size - held))  # pieces whose sums cost less to add up than an entry each
-        step = max(_ROWS, -(-n // max(worth, 1)))
-        most = max((rows.size for rows in self._rows), default=0)
-        self._longest = max(self._longest, min(step, most) + -(-most // step))
+    def _sums(self, X: sp.csc_array, held: int, pool: ThreadPoolExecutor) -> list[Floats]:
+        """Products of all columns with the new ones over every cell: [S, new]."""
+        n, size = X.shape
+        sums = [np.zeros((size, size - held)) for _ in self._rows]
+        worth = int(X.nnz) // (size * (size - held))  # bands whose sums cost less to add up than an entry each
+        height, most, count = max(_ROWS, -(-n // max(worth, 1))) * len(self._rows), 0, 0
+        for first, band in csc.bands(X, height):
+            parts = [slice(*np.searchsorted(rows, (first, first + height))) for rows in self._rows]
+            list(pool.map(partial(self._add, band, first, held), range(len(parts)), parts, sums))
+            most, count = max(most, *(part.stop - part.start for part in parts)), count + 1
+        self._longest = max(self._longest, int(most) + count)
+        return sums
 
-        def cross(cell: int) -> Floats:
-            out, rows, weight = np.zeros((size, size - held)), self._rows[cell], self._weights[cell]
-            for start in range(0, rows.size, step):
-                piece = slice(start, start + step)
-                some = out if rows.size <= step else np.zeros_like(out)
-                sparse.cross_csr(*parts, rows[piece], weight[piece], held, some)
-                if some is not out:
-                    out += some
-            return out
-
-        return cross
+    def _add(
+        self, band: tuple[Floats, NDArray[np.int32], Ints], first: int, held: int, cell: int, part: slice, out: Floats
+    ) -> None:  # fmt: skip
+        """Add the products over some rows of a cell, which are in a band that begins with ``first``."""
+        own = np.zeros_like(out) if first else out
+        sparse.cross_csr(*band, self._rows[cell][part] - first, self._weights[cell][part], held, own)
+        if first:
+            out += own

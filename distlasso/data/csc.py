@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
@@ -13,7 +15,6 @@ Ints = NDArray[np.int64]
 Rows = NDArray[np.int32]
 
 _LARGEST = np.iinfo(np.int32).max
-_BAND = 1 << 13  # rows whose entries and pointers stay in a core's cache while they are turned
 
 
 def assembled(data: Floats, indices: Rows, indptr: Ints, rows: int) -> sp.csc_array:
@@ -48,14 +49,23 @@ def take_of_rows(
     return assembled(out, own, first, shape[0])
 
 
-def by_rows(X: sp.csc_array) -> tuple[Floats, Rows, Ints]:
-    """Data, column numbers and pointers of the same matrix as CSR; SciPy's own takes twice as long where rows are many."""
-    pointers = np.zeros(X.shape[0] + 1, dtype=np.int64)
-    sparse.count_indices(X.indices, pointers[1:])
-    np.cumsum(pointers, out=pointers)
-    out, columns = np.empty(X.nnz), np.empty(X.nnz, dtype=np.int32)
-    sparse.turn_in_bands(X.data, X.indices, X.indptr.astype(np.int64), _BAND, pointers[:-1].copy(), out, columns)
-    return out, columns, pointers
+def bands(X: sp.csc_array, height: int) -> Iterator[tuple[int, tuple[Floats, Rows, Ints]]]:
+    """Yield the first row of every ``height`` rows, and them as CSR: data, column numbers, pointers, in memory used again.
+
+    As a whole the matrix would be held twice, and what is written here and there of it would be waited for.
+    """
+    X = X if X.has_sorted_indices else X.sorted_indices()
+    indptr, at = X.indptr.astype(np.int64), X.indptr[:-1].astype(np.int64)
+    data, columns = np.empty(0), np.empty(0, dtype=np.int32)
+    for first in range(0, X.shape[0], height):
+        stop = min(first + height, X.shape[0])
+        pointers = np.zeros(stop - first + 1, dtype=np.int64)
+        sparse.count_band(X.indices, indptr, at, first, stop, pointers[1:])
+        np.cumsum(pointers, out=pointers)
+        if pointers[-1] > data.size:
+            data, columns = np.empty(pointers[-1]), np.empty(pointers[-1], dtype=np.int32)
+        sparse.turn_band(X.data, X.indices, indptr, at, first, stop, pointers[:-1].copy(), data, columns)
+        yield first, (data, columns, pointers)
 
 
 def starts(indptr: Ints, columns: Ints) -> Ints:

@@ -156,30 +156,28 @@ def turn(
 
 
 @kernel
-def turn_in_bands(
-    data: Data, indices: Indices, indptr: Ints, height: int, ends: Ints, out: Floats, majors: NDArray[np.int32]
-) -> None:
-    """``turn`` where every index has its own place, a band of ``height`` indices at a time: its places stay in the cache.
-
-    Indices that do not ascend are put to their places too, only not in order.
-    """
-    at = indptr[:-1].copy()
-    for stop in range(height, ends.size + height, height):
-        for i in range(at.size):
-            k = at[i]
-            while k < indptr[i + 1] and indices[k] < stop:
-                to = ends[indices[k]]
-                out[to], majors[to] = data[k], i
-                ends[indices[k]] += 1
-                k += 1
-            at[i] = k
+def count_band(indices: Indices, indptr: Ints, at: Ints, first: int, stop: int, counts: Ints) -> None:
+    """counts_i += how many indices are first + i, from ``at`` on, where each major index is, and before ``stop``; they ascend."""
+    for j in range(at.size):
+        k = at[j]
+        while k < indptr[j + 1] and indices[k] < stop:
+            counts[indices[k] - first] += 1
+            k += 1
 
 
 @kernel
-def count_indices(indices: Indices, counts: Ints) -> None:
-    """counts_i += how often i is an index."""
-    for k in range(indices.size):
-        counts[indices[k]] += 1
+def turn_band(
+    data: Data, indices: Indices, indptr: Ints, at: Ints, first: int, stop: int, ends: Ints, out: Floats, majors: NDArray[np.int32]
+) -> None:
+    """Put the entries that ``count_band`` counts to the ends of those with the same index, which move on, as ``at`` does."""
+    for j in range(at.size):
+        k = at[j]
+        while k < indptr[j + 1] and indices[k] < stop:
+            to = ends[indices[k] - first]
+            out[to], majors[to] = data[k], j
+            ends[indices[k] - first] += 1
+            k += 1
+        at[j] = k
 
 
 @kernel
