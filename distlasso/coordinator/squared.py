@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 from typing import final
 
 import numpy as np
@@ -91,6 +91,11 @@ class Squared:
     def columns(self) -> Ints:
         """The strong set; asking for it the first time gathers what it starts with."""
         return self._held().columns
+
+    @cached_property
+    def _y(self) -> Floats:
+        """Target less its mean."""
+        return self._task.y - self._task.space.y_centre
 
     def null_gradient(self) -> Floats:
         """Gradient at the model of offset, intercept and unpenalised columns."""
@@ -178,8 +183,7 @@ class Squared:
             return (lambda penalties, b: correlations.approach(form, told, penalties, b, target, polish=True)), correlations.SPAN
         if not isinstance(form, SparseForm) or form.has_gram:
             return None, LANES
-        y = task.y - task.space.y_centre
-        held = Columns(form.X, form.centre, None, LossRows(task.exchange.loss, y, task.weight, None, task.space.intercept))
+        held = Columns(form.X, form.centre, None, LossRows(task.exchange.loss, self._y, task.weight, None, task.space.intercept))
 
         def approach(penalties: Sequence[Bounds4], b: Floats) -> tuple[Floats, Mask]:
             found, _, arrived = sparse_columns.approach(held, penalties, b, np.zeros(len(penalties)), target)
@@ -264,7 +268,7 @@ class Squared:
         task, space, held = self._task, self._task.space, self._gathered
         if task.shared is None and (columns.size > held.columns.size or not columns.size):
             held.extend(columns[held.columns.size :])
-        y, centre, curvature = task.y - space.y_centre, space.centre[columns], space.curvature[columns]
+        y, centre, curvature = self._y, space.centre[columns], space.curvature[columns]
         if task.sparse:
             X = held.first(columns.size)
             return SparseForm(X, centre, curvature, task.weight, y, self._gram(X, columns))

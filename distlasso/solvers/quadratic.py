@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from functools import partial
+from functools import cached_property, partial
 from typing import Any, Protocol, final
 
 import numpy as np
@@ -313,9 +313,16 @@ class SparseForm:
         self.X, self.centre = X, centre
         self._parts = (X.data, X.indices, X.indptr.astype(np.int64))
         self._h, self._w, self._y = curvature, weight, y
-        self._d, self._drift = weight * y, np.zeros(1)
-        self._inverse = np.divide(1.0, weight, out=np.zeros_like(weight), where=weight > 0)
-        self._gram = gram
+        self._drift, self._gram = np.zeros(1), gram
+
+    @cached_property
+    def _d(self) -> Floats:
+        """Slopes of the rows at the present b, at first 0; where products are held, nobody may ever want them."""
+        return self._w * self._y
+
+    @cached_property
+    def _inverse(self) -> Floats:
+        return np.divide(1.0, self._w, out=np.zeros_like(self._w), where=self._w > 0)
 
     @property
     def curvature(self) -> Floats:
