@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from distlasso.data.blocks import Block, symmetric
+from distlasso.data.cell_moments import cell_moments
 from distlasso.data.missing import Imputation
 from distlasso.data.pieces import Pieces, side_by_side
 from distlasso.data.statistics import Statistics, hstack, merge
@@ -205,6 +206,25 @@ class Moments:
 
 @final
 @dataclass(frozen=True, slots=True)
+class CellMoments:
+    """The same of the few rows that have a weight, for dense columns that lie one behind the other and miss no value."""
+
+    def ask(self, band: Tiles, step: RowStep, loss: Loss | None) -> Statistics:
+        (found,) = self.ask_all(band, [step.rows])
+        return found
+
+    def ask_all(self, band: Tiles, rows: Sequence[Rows]) -> list[Statistics]:
+        """Answer for several cells, each as if it were alone; columns are visited once for all of them."""
+        cells = [(own.weight, own.y) for own in rows]
+        parts = band.each(lambda tile: cell_moments(tile, cells), band.tiles)
+        return [hstack(list(own)) for own in zip(*parts, strict=True)]
+
+    def merge(self, left: object, right: object, axis: int) -> Statistics:
+        return Moments().merge(left, right, axis)
+
+
+@final
+@dataclass(frozen=True, slots=True)
 class HessianPartial:
     """Second-order sums over rows at one model, of the shifted columns; h is w times the curvature of the loss."""
 
@@ -323,6 +343,7 @@ class Request:
     present: bool = False  # rows of weight 0 are taken out first: for sums over few of the rows
     single: bool = False  # float64 columns that are kept may be so in float32, products too: for steps, which prove nothing
     again: bool = False  # eta is that of the fit's last such request, where the models are the same
+    predicts: bool = False  # nothing is asked of columns without coefficients, which may be taken out too
 
     def cut(self, first: int, stop: int) -> Request:
         """What bundles [first, stop) have to be told."""
@@ -370,6 +391,8 @@ def answer(band: Tiles, rows: Rows, request: Request) -> list[object]:
     request : Request
         Models and queries.
     """
+    if request.predicts and request.models is not None:
+        band, request = _supported(band, request, request.models)
     if request.present and not rows.weight.all():
         band, rows = _present(band, rows)
     with np.errstate(over="ignore", invalid="ignore"):  # a trial step that overflows is refused by its value
@@ -378,16 +401,20 @@ def answer(band: Tiles, rows: Rows, request: Request) -> list[object]:
 
 
 def are_alike(one: Request, other: Request) -> bool:
-    """Whether ``answer_gradients`` may answer both at once: they want the same gradient, if not of the same models."""
-    for own in (one, other):
-        if [type(query) for query in own.queries] != [Gradient] or own.columns is not None or own.present:
-            return False
+    """Whether ``answer_alike`` may answer both at once: they want gradients, if not of the same models, or moments of cells."""
+    kinds = [[type(query) for query in own.queries] for own in (one, other)]
+    if kinds[0] != kinds[1] or kinds[0] not in ([Gradient], [CellMoments]):
+        return False
+    if any(own.columns is not None or own.present for own in (one, other)):
+        return False
     return one.shift is other.shift and one.imputation is other.imputation
 
 
-def answer_gradients(band: Tiles, rows: Sequence[Rows], requests: Sequence[Request]) -> list[list[object]]:
+def answer_alike(band: Tiles, rows: Sequence[Rows], requests: Sequence[Request]) -> list[list[object]]:
     """Answer requests that ``are_alike`` for one range of rows, each as ``answer`` would."""
     with np.errstate(over="ignore", invalid="ignore"):
+        if isinstance(requests[0].queries[0], CellMoments):
+            return [[own] for own in CellMoments().ask_all(band, rows)]
         return [[found] for found in Gradient().ask_all(band, _row_steps(band, rows, requests))]
 
 
@@ -402,6 +429,19 @@ def _present(band: Tiles, rows: Rows) -> tuple[Tiles, Rows]:
     offset = None if rows.offset is None else rows.offset[there]
     tiles = [tile.some(there) for tile in band.tiles]
     return replace(band, tiles=tiles), Rows(rows.y[there], rows.weight[there], offset)
+
+
+def _supported(band: Tiles, request: Request, models: Models) -> tuple[Tiles, Request]:
+    """Only the columns that have coefficients, and the models by their places among these."""
+    cuts = np.searchsorted(models.columns, band.bounds)
+    spans = list(zip(band.tiles, band.shifts, band.bounds[:-1], cuts[:-1], cuts[1:], strict=True))
+    there = [span for span in spans if span[4] > span[3]] or spans[:1]  # the others need not be read
+    each = [(tile, shift, models.columns[a:b] - first) for tile, shift, first, a, b in there]
+    tiles = list(_each(band, lambda tile, _, own: tile.take(own), each))
+    bounds = np.cumsum([0, *(own.size for *_, own in each)])
+    within = slice(cuts[0], cuts[-1])
+    own = Models(np.arange(bounds[-1]), models.coef[within], models.intercept)
+    return replace(band, tiles=tiles, shifts=[shift[own] for _, shift, own in each], bounds=bounds), replace(request, models=own)
 
 
 def _row_steps(band: Tiles, rows: Sequence[Rows], requests: Sequence[Request]) -> list[RowStep]:

@@ -27,7 +27,7 @@ _CLASSES: dict[str, type[Any]] = {
     cls.__name__: cls
     for cls in (
         queries.Ask, queries.Request, queries.Models, queries.Gradient, queries.GradientPartial, queries.GramTimes,
-        queries.Gather, queries.Square, queries.Moments, queries.Hessian, queries.HessianPartial, queries.Look,
+        queries.Gather, queries.Square, queries.Moments, queries.CellMoments, queries.Hessian, queries.HessianPartial, queries.Look,
         queries.LookPartial, queries.Value, queries.Dual, held_out.HeldOut, held_out.Eta, local_step.Frame,
         local_step.LocalPartial, local_step.LocalSlope, local_step.LocalStep, losses.Squared, losses.Logistic,
         losses.Poisson, losses.Huber, Imputation, Statistics,

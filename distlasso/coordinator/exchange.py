@@ -102,13 +102,17 @@ class Exchange:
     def compose(
         self, queries: Sequence[Query], models: Models | None = None, *, columns: Ints | None = None,
         derivative: Floats | None = None, told: Floats | None = None, sweep: bool = True, present: bool = False,
+        predicts: bool = False,
     ) -> Ask:  # fmt: skip
-        """What ``ask_all`` sends, to be sent together with others; ``present`` is for questions about few of the rows."""
+        """What ``ask_all`` sends, to be sent together with others.
+
+        ``present`` is for questions about few of the rows, ``predicts`` for those about what models predict alone.
+        """
         shift, imputation = self.shift, self.imputation
         if columns is not None:
             shift = None if shift is None else shift[columns]
             imputation = None if imputation is None else imputation.take(columns)
-        request = Request(tuple(queries), models, self.loss, shift, columns, imputation, told, present=present)
+        request = Request(tuple(queries), models, self.loss, shift, columns, imputation, told, present=present, predicts=predicts)
         return Ask(request, self.rows, derivative, sweep and columns is None, self.fit, self.kept)
 
     def recall(self, given: object, shapes: Sequence[tuple[int, ...]], work: Callable[[], Sequence[Floats]]) -> Sequence[Floats]:

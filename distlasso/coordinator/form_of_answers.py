@@ -15,6 +15,7 @@ from distlasso.data.statistics import ARRAYS, Statistics
 from distlasso.held_out import Eta, HeldOut
 from distlasso.queries import (
     Ask,
+    CellMoments,
     Dual,
     Gather,
     Gradient,
@@ -54,7 +55,7 @@ def _fits(query: Any, found: Any, ask: Ask, shape: tuple[int, int]) -> bool:
             steps = models if isinstance(query, LocalStep) else 0
             return type(found) is LocalPartial and _is(found.step, (None, coordinates, steps)) and _is(found.slope, (
                 len(found.step), coordinates, models))  # fmt: skip
-        case Moments():
+        case Moments() | CellMoments():
             return type(found) is Statistics and all(_is(getattr(found, name), (p,)) for name in ARRAYS)
         case Hessian():
             q = p if query.within is None else query.within.size

@@ -111,6 +111,34 @@ def column_moments(X: NDArray[np.generic], w: Floats, dy: Floats, total: float, 
 
 
 @kernel
+def cell_moments(
+    X: NDArray[np.generic], rows: Ints, bounds: Ints, w: Floats, dy: Floats, total: Floats, mean: Floats, m2: Floats,
+    cross: Floats, max_abs: Floats,
+) -> None:  # fmt: skip
+    """The same, cell by cell: ``rows[bounds[c]:bounds[c + 1]]`` are those of cell c, and w and dy are theirs; results [cells, p].
+
+    Each column is put in the order of the cells first, in cache, where sums then run along it.
+    """
+    x = np.empty(rows.size)
+    for j in range(X.shape[1]):
+        stored = X[:, j]
+        for i in range(rows.size):
+            x[i] = stored[rows[i]]
+        for c in range(total.size):
+            own, weight, deviation = x[bounds[c] : bounds[c + 1]], w[bounds[c] : bounds[c + 1]], dy[bounds[c] : bounds[c + 1]]
+            average, square, product, largest = 0.0, 0.0, 0.0, 0.0
+            for i in range(own.size):
+                average += weight[i] * own[i]
+                largest = max(largest, abs(own[i]))
+            average /= total[c]
+            for i in range(own.size):
+                z = own[i] - average
+                square += weight[i] * z * z
+                product += weight[i] * z * deviation[i]
+            mean[c, j], m2[c, j], cross[c, j], max_abs[c, j] = average, square, product, largest
+
+
+@kernel
 def add_present_moments(
     Z: Floats, w: Floats, dy: Floats, present: Floats, present_y: Floats, mean: Floats, m2: Floats, cross: Floats,
     max_abs: Floats,

@@ -32,7 +32,7 @@ from distlasso.path.options import Options
 from distlasso.path.outputs import Outputs
 from distlasso.path.plan import Projection, project
 from distlasso.path.result import Path
-from distlasso.queries import Moments
+from distlasso.queries import CellMoments, Moments
 from distlasso.runtime.blas import one_blas_thread
 from distlasso.runtime.chunks import Chunks, from_chunks
 from distlasso.runtime.local import Local, RowSpace, Runtime, serial, threads
@@ -89,7 +89,9 @@ class Opened:
             For values that are not finite, or whose squares are not.
         """
         dataset = self.dataset
-        asks = [replace(self.exchange, rows=k).compose([Moments()], present=True) for k in spaces]
+        at_once = len(spaces) > 1 and self.by_columns and not self.sparse and dataset.missing_value is None
+        query = CellMoments() if at_once else Moments()
+        asks = [replace(self.exchange, rows=k).compose([query], present=not at_once) for k in spaces]
         found: list[Statistics] = [answer for (answer,) in self.exchange.send(asks)]
         absent_rows = dataset.sample_weight is not None and not dataset.sample_weight.all()
         finite = all(np.isfinite(own.m2).all() and np.isfinite(own.max_abs).all() for own in found)

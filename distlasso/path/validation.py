@@ -103,7 +103,7 @@ def by_pass(
     """
     known = gathered is not None and all(np.isin(own.coef.indices, gathered.columns).all() for own in held)
     if known or score.rows is None or by_columns:
-        return _by_predictions(held, score, exchange, rows, first, gathered if known else None)
+        return _by_predictions(held, score, exchange, rows, first, by_columns, gathered if known else None)
     asks = [ask for own in held for ask in _asks(own, HeldOut(score.name), exchange, first, intercept=True)]
     answers = iter(exchange.send(asks))
     found = []
@@ -130,8 +130,9 @@ def no_score(name: str) -> str:
 
 
 def _by_predictions(
-    held: Sequence[Held], score: Score, exchange: Exchange, rows: Sequence[RowSpace], first: int, gathered: Gathered | None
-) -> list[Floats]:
+    held: Sequence[Held], score: Score, exchange: Exchange, rows: Sequence[RowSpace], first: int, by_columns: bool,
+    gathered: Gathered | None,
+) -> list[Floats]:  # fmt: skip
     found, X = list[Floats](), None if gathered is None else as_block(sp.csr_array(gathered.first(gathered.columns.size)))
     size = [8 * own.intercept.size * sum(int(np.count_nonzero(rows[first + c].weight)) for c in own.cells) for own in held]
     start = 0
@@ -141,7 +142,8 @@ def _by_predictions(
             stop += 1
         pieces: list[Iterable[tuple[RowSpace, Floats]]]
         if gathered is None or X is None:
-            asks = [ask for own in held[start:stop] for ask in _asks(own, Eta(), exchange, first, intercept=False)]
+            asks = [ask for own in held[start:stop]
+                    for ask in _asks(own, Eta(), exchange, first, intercept=False, columns_first=by_columns)]  # fmt: skip
             etas = iter([eta for (eta,) in exchange.send(asks)])
             pieces = [[(_there(rows[first + c]), next(etas)) for c in own.cells] for own in held[start:stop]]
         else:
@@ -180,12 +182,15 @@ def _etas(
             yield space.cut(start, start + _ROWS), own_rows.some(few).eta(every, coef, np.zeros(columns.size))
 
 
-def _asks(own: Held, query: Query, exchange: Exchange, first: int, *, intercept: bool) -> list[Ask]:
+def _asks(
+    own: Held, query: Query, exchange: Exchange, first: int, *, intercept: bool, columns_first: bool = False
+) -> list[Ask]:
     columns = np.unique(own.coef.indices).astype(np.int64)
     coef = np.ascontiguousarray(own.coef[:, columns].toarray().T)
     level = _level(own, exchange) if intercept else np.zeros(own.intercept.size)
     models = Models(columns, coef, level)
-    return [replace(exchange, rows=first + c).compose([query], models, present=True) for c in own.cells]
+    return [replace(exchange, rows=first + c).compose([query], models, present=True, predicts=columns_first)
+            for c in own.cells]
 
 
 def _level(own: Held, exchange: Exchange) -> Floats:

@@ -33,7 +33,7 @@ from distlasso.queries import (
     Rows,
     Tiles,
     answer,
-    answer_gradients,
+    answer_alike,
     are_alike,
     merge_answers,
 )
@@ -200,7 +200,7 @@ def _sweep(part: Part, asks: Sequence[Ask], kept: StrongColumns | None) -> list[
             tiles = (part.tiles if requests[0].columns is None else part.chosen)(blocks, requests[0])
             if kept is not None and requests[0].again:
                 tiles = replace(tiles, own=Own(recall=kept.recall(own[0].fit, part.bundle.index, start)))
-            found = answer_gradients(tiles, rows, requests) if len(group) > 1 else [answer(tiles, rows[0], requests[0])]
+            found = answer_alike(tiles, rows, requests) if len(group) > 1 else [answer(tiles, rows[0], requests[0])]
             for k, one in zip(group, found, strict=True):
                 totals[k] = merge_answers(asks[k].request, 0, totals[k], one) if totals[k] else one
     return totals
