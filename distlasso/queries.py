@@ -15,10 +15,11 @@ from typing import Any, Protocol, final
 import numpy as np
 from numpy.typing import NDArray
 
-from distlasso.data.blocks import Block, symmetric
+from distlasso.data.blocks import Block, CSRBlock, symmetric
 from distlasso.data.cell_moments import cell_moments
 from distlasso.data.missing import Imputation
 from distlasso.data.pieces import Pieces, side_by_side
+from distlasso.data.row_by_row import Fitted, gradients
 from distlasso.data.statistics import Statistics, hstack, merge
 from distlasso.data.unread import Unread
 from distlasso.kernels.gap import sums_of_rows
@@ -395,6 +396,8 @@ def answer(band: Tiles, rows: Rows, request: Request) -> list[object]:
         band, request = _supported(band, request, request.models)
     if request.present and not rows.weight.all():
         band, rows = _present(band, rows)
+    if _goes_row_by_row(band, rows, request):
+        return _row_by_row(band, [rows], [request])[0]
     with np.errstate(over="ignore", invalid="ignore"):  # a trial step that overflows is refused by its value
         (step,) = _row_steps(band, [rows], [request])
         return [query.ask(band, step, request.loss) for query in request.queries]
@@ -415,7 +418,26 @@ def answer_alike(band: Tiles, rows: Sequence[Rows], requests: Sequence[Request])
     with np.errstate(over="ignore", invalid="ignore"):
         if isinstance(requests[0].queries[0], CellMoments):
             return [[own] for own in CellMoments().ask_all(band, rows)]
+        if all(_goes_row_by_row(band, own, request) for own, request in zip(rows, requests, strict=True)):
+            return _row_by_row(band, rows, requests)
         return [[found] for found in Gradient().ask_all(band, _row_steps(band, rows, requests))]
+
+
+def _goes_row_by_row(band: Tiles, rows: Rows, request: Request) -> bool:
+    """Whether a gradient of squared loss is wanted of one sparse tile."""
+    squared = request.models is not None and request.loss is not None and request.loss.quadratic
+    alone = len(band.tiles) == 1 and band.bounds[0] == 0 and isinstance(band.tiles[0], CSRBlock)
+    known = rows.derivative is not None or rows.offset is not None or request.present
+    return squared and alone and not known and [type(query) for query in request.queries] == [Gradient]
+
+
+def _row_by_row(band: Tiles, rows: Sequence[Rows], requests: Sequence[Request]) -> list[list[object]]:
+    """Answer requests all of which go row by row, each as if it were alone."""
+    (tile,) = band.tiles
+    assert isinstance(tile, CSRBlock)
+    fits = [Fitted(own.y, own.weight, request.models.columns, request.models.coef, request.models.intercept)
+            for own, request in zip(rows, requests, strict=True) if request.models is not None]  # fmt: skip
+    return [[GradientPartial(*found)] for found in gradients(tile, fits)]
 
 
 def merge_answers(request: Request, axis: int, left: list[object], right: list[object]) -> list[object]:

@@ -52,6 +52,18 @@ def cross_csr(data: Data, indices: Indices, indptr: Ints, rows: Ints, weight: Fl
                     out[indices[a], column] += x * data[a]
 
 
+def residuals_csr(
+    data: Data, indices: Indices, indptr: Ints, places: NDArray[np.int32], coef: Floats, intercept: Floats, y: Floats,
+    weight: Floats, ends: Ints, out: Floats, total: Floats, square: Floats,
+) -> None:  # fmt: skip
+    """out_jl += sum_i x_ij d_il, total_l += sum_i d_il, square_l += sum_i d_il^2 / w_ig, for the models l of several fits g.
+
+    d_il = w_ig (y_ig - intercept_l - sum_j x_ij coef_sl), s being the place of the entry, with y and weight [rows, fits]; models
+    of fit g are those from ``ends[g]`` up to but without ``ends[g + 1]``. ``coef`` and ``out`` have one of ``WIDTHS`` columns.
+    """
+    _RESIDUALS[coef.shape[1]](data, indices, indptr, places, coef, intercept, y, weight, ends, out, total, square)
+
+
 def eta_csc(data: Data, indices: Indices, indptr: Ints, columns: Ints, coef: Floats, out: Floats) -> None:
     """out_il += sum_s x_i,columns[s] coef_sl."""
     for models, width in _parts(coef.shape[1]):
@@ -115,11 +127,38 @@ def _gradient_csc(width: int) -> Callable[..., None]:
     return gradient
 
 
+def _residuals_csr(width: int) -> Callable[..., None]:
+    """The kernel for so many models."""
+
+    @kernel
+    def residuals(
+        data: Data, indices: Indices, indptr: Ints, places: NDArray[np.int32], coef: Floats, intercept: Floats, y: Floats,
+        weight: Floats, ends: Ints, out: Floats, total: Floats, square: Floats,
+    ) -> None:  # fmt: skip
+        """As ``residuals_csr``."""
+        d = np.zeros(width)
+        for i in range(y.shape[0]):
+            d[:] = 0.0
+            gather(data, places, indptr[i], indptr[i + 1], coef, d, width)
+            for g in range(y.shape[1]):
+                target, w = y[i, g], weight[i, g]
+                share = 1.0 / w if w > 0.0 else 0.0
+                for m in range(ends[g], ends[g + 1]):
+                    d[m] = w * (target - (intercept[m] + d[m]))
+                    total[m] += d[m]
+                    square[m] += d[m] * d[m] * share
+            move(data, indices, indptr[i], indptr[i + 1], out, d, width)
+
+    return residuals
+
+
 RUN = 4096  # entries of a column that are summed up before they are added to others: shorter sums lose fewer digits
 _WIDEST = 8  # models whose numbers fill a line of the cache
 _WIDTHS = (1, 4, _WIDEST)  # few: each is compiled for every dtype
 _ETAS = {width: _eta_csc(width) for width in _WIDTHS}
 _GRADIENTS = {width: _gradient_csc(width) for width in _WIDTHS}
+WIDTHS = (8, 16)  # of ``residuals_csr``: models whose numbers of a row stay in registers
+_RESIDUALS = {width: _residuals_csr(width) for width in WIDTHS}
 
 
 @kernel
