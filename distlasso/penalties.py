@@ -131,10 +131,13 @@ class ElasticNet:
         allowed, shut = np.abs(gradient), np.flatnonzero((self.high <= 0) | (self.low >= 0))
         own = gradient[shut]
         allowed[shut] = np.maximum(np.where(self.high[shut] > 0, own, 0.0), np.where(self.low[shut] < 0, -own, 0.0))
-        weight = self.factors * self.scale * max(self.l1_ratio, LEAST_RATIO)
-        if self.weights is not None:
-            weight = weight * self.weights
-        return np.divide(allowed, weight, out=np.zeros_like(allowed), where=weight > 0)
+        charge = self.charge()
+        return np.divide(allowed, charge, out=np.zeros_like(allowed), where=charge > 0)
+
+    def charge(self) -> Floats:
+        """What a gradient is divided by to become a strength, per column."""
+        charge = self.factors * self.scale * max(self.l1_ratio, LEAST_RATIO)
+        return charge if self.weights is None else charge * self.weights
 
     def reweighted(self, weights: Floats, l1_ratio: float, reach: Floats) -> ElasticNet:
         """The same penalty under weights of the L1 part: inf excludes a column, 0 leaves it without L1.

@@ -16,8 +16,11 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
-from distlasso.data.dataset import Dataset
-from distlasso.kernels import KERNELS
+from distlasso.data.blocks import CSRBlock
+from distlasso.data.cell_moments import cell_moments
+from distlasso.data.dataset import Dataset, as_block
+from distlasso.data.row_by_row import Fitted, gradients
+from distlasso.kernels import KERNELS, sparse
 from distlasso.path.fit import fit_path
 from distlasso.penalties import Bounds4
 from distlasso.schedules.concave import MCP
@@ -61,6 +64,7 @@ def warm_up() -> Warmed:
         for data, y, options in _cases():
             fit_path(data, y, **(_USUAL | options))
         _by_correlations()
+        _of_folds()
     stats = [kernel.stats for kernel in KERNELS if kernel.signatures]
     folders = {str(Path(one.cache_path)) for one in stats if one.cache_path}
     return Warmed(
@@ -101,6 +105,18 @@ def _by_correlations() -> None:
     form = DenseForm(X, np.zeros(9), (X * X).mean(axis=0), np.full(40, 1 / 40), X[:, :3].sum(axis=1), None)
     penalty = Bounds4(np.full(9, 0.1), np.zeros(9), np.full(9, -np.inf), np.full(9, np.inf))
     approach(form, Correlations(9), [penalty] * 2, np.zeros((9, 2)), 1e-9)
+
+
+def _of_folds() -> None:
+    """What folds ask of dense columns and of sparse rows, and paths of few lambdas do not."""
+    rng = np.random.default_rng(0)
+    weight, y = np.ones(40), rng.standard_normal(40)
+    for dtype in (np.float64, np.float32, np.int8):
+        cell_moments(as_block(np.asfortranarray(rng.integers(0, 3, (40, 9)), dtype)), [(weight, y)])
+    rows = as_block(sp.random_array((40, 9), density=0.3, format="csr", rng=rng))
+    assert isinstance(rows, CSRBlock)
+    for count in sparse.WIDTHS:
+        gradients(rows, [Fitted(y, weight, np.arange(3), np.ones((3, count)), np.zeros(count))])
 
 
 def _encodings(codes: Any) -> Iterator[Any]:

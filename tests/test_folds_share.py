@@ -15,7 +15,7 @@ from distlasso.coordinator.borrowed import borrow
 from distlasso.coordinator.gathered import Gathered
 from distlasso.coordinator.products import Member, Products
 from distlasso.coordinator.space import centre
-from distlasso.data.blocks import CSRBlock
+from distlasso.data.blocks import CSRBlock, DenseBlock
 from distlasso.data.dataset import Dataset
 from distlasso.data.pieces import Pieces, side_by_side
 from distlasso.data.statistics import Statistics
@@ -198,3 +198,27 @@ def test_a_fold_of_dense_columns_looks_only_at_those_that_it_has_asked_for() -> 
         patch.setattr(Gathered, "extend", count)
         dl.cross_validate(noise, rng.standard_normal(120), folds=5, n_lambdas=30, lambda_min_ratio=0.3, on_event=hear)
     assert 0 < max(strong) < max(sizes)
+
+
+@pytest.mark.parametrize("missing", [None, 2])
+def test_held_out_rows_of_wide_dense_data_are_predicted_from_columns_with_coefficients_alone(missing: int | None) -> None:
+    rng = np.random.default_rng(8)
+    codes = np.asfortranarray(rng.integers(0, 3, (60, 5_000)).astype(np.int8))
+    y, folds, widths = codes[:, 0] - codes[:, 4_999] + rng.standard_normal(60), np.arange(60) % 3, list[int]()
+    data, some = Dataset.from_arrays(codes, y, missing_value=missing, col_chunks=3), DenseBlock.some
+
+    def seen(self: DenseBlock, rows: Any) -> DenseBlock:
+        widths.append(self.shape[1])
+        return some(self, rows)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(DenseBlock, "some", seen)
+        cv = dl.cross_validate(data, folds=folds, n_lambdas=5, lambda_min_ratio=0.7)
+    filled = codes.astype(np.float64)
+    if missing is not None:
+        holes = codes == missing
+        filled = np.where(holes, np.where(holes, 0.0, filled).sum(axis=0) / (~holes).sum(axis=0), filled)
+    for k, coef in enumerate(cv.chosen.fold_coef):
+        predicted = filled[folds == k] @ coef.toarray().T + cv.chosen.fold_intercept[:, k]
+        np.testing.assert_allclose(cv.scores[:, k], ((y[folds == k, None] - predicted) ** 2).mean(axis=0), rtol=1e-10)
+    assert max(widths[-6:]) < 100

@@ -13,8 +13,8 @@ from distlasso.certificate import duality_gap
 from distlasso.coordinator.space import Space
 from distlasso.coordinator.spanned import Spanned
 from distlasso.events import PassFinished
-from distlasso.kernels.gap import at_worst
-from distlasso.penalties import Bounds4
+from distlasso.kernels.gap import at_worst, strengths, told
+from distlasso.penalties import Bounds4, ElasticNet
 
 RNG = np.random.default_rng(21)
 N, P = 200, 3000
@@ -80,5 +80,19 @@ def test_a_gradient_counts_at_its_worst_only_where_that_passes_the_penalty() -> 
     low, high = -inf, inf.copy()
     low[3], high[4] = 0.0, 0.0
     u = np.array([0.5, 0.9, -0.9, -0.95, -0.95, 1.2])
-    at_worst(u, np.full(6, 0.2), np.ones(6), low, high)
+    at_worst(u, 0.2, np.ones(6), 1.0, np.ones(6), low, high)
     np.testing.assert_allclose(u, [0.5, 1.1, -1.1, -0.95, -1.15, 1.4])
+
+
+def test_strengths_and_what_passes_the_penalty_are_told_as_the_penalty_tells_them() -> None:
+    """In one visit to each column, under bounds, without a penalty, and excluded."""
+    rng, p = np.random.default_rng(4), 400
+    low, high = np.where(rng.random(p) < 0.3, 0.0, -np.inf), np.where(rng.random(p) < 0.3, 0.0, np.inf)
+    factors = rng.choice([0.0, 0.7, 1.0, np.inf], p)
+    penalty = ElasticNet(0.6, rng.uniform(0.5, 2.0, p), factors, low, high, rng.uniform(0.5, 1.5, p))
+    u, found, inside = rng.standard_normal(p), np.empty(p), rng.random(p) < 0.8
+    strengths(u, penalty.charge(), low, high, found)
+    np.testing.assert_array_equal(found, penalty.strength(u))
+    looked = np.arange(p) < 9
+    told(u, 0.5, penalty.at(1.0).l1, inside, looked)
+    np.testing.assert_array_equal(looked, inside & ((np.abs(u) > 0.5 * penalty.at(1.0).l1) | (np.arange(p) < 9)))

@@ -24,7 +24,7 @@ from distlasso.coordinator.products import Member, Products
 from distlasso.coordinator.space import Space
 from distlasso.coordinator.spanned import Spanned
 from distlasso.data.blocks import symmetric
-from distlasso.kernels.gap import at_worst
+from distlasso.kernels.gap import at_worst, strengths, told
 from distlasso.penalties import AtLambda, Bounds4, ElasticNet, spelled
 from distlasso.queries import Gather, Gradient, GradientPartial, Models, Square
 from distlasso.solvers import abreast as sparse_columns
@@ -70,7 +70,7 @@ class Squared:
         self._asked: list[AtLambda] = []  # of the last batch, and its solutions
         self._batch = np.empty((0, 0))
         self._spanned: Spanned | None = None
-        self._last: tuple[ElasticNet, Floats] | None = None  # a penalty, and its L1 part
+        self._last: tuple[ElasticNet, Floats, Floats] | None = None  # a penalty, its L1 part, and its charge
         self._inside = np.zeros(task.space.sd.size, dtype=np.bool_)  # who belongs to the problem
         self._inside[task.keep] = True
         self.certificate = ""
@@ -223,7 +223,7 @@ class Squared:
         slopes, rr = form.look(self._batch)
         spread, outside = np.sqrt(space.curvature), self._inside.copy()
         outside[columns] = False
-        lams, penalty, unit = np.array([at.lam for at in batch]), batch[0].penalty, self._unit(batch[0].penalty)
+        lams, penalty, unit = np.array([at.lam for at in batch]), batch[0].penalty, self._unit(batch[0].penalty)[0]
         reach = float(np.min(unit[outside] / spread[outside], initial=np.inf))
         allowed = reach * np.maximum(lams - (LAVISH if self.lavish else EXPECTED) * lams[-1], 0.0)
 
@@ -232,7 +232,7 @@ class Squared:
 
         gradients, radius = self._spanned.gradients(columns, self._batch, slopes, rounding, allowed, sweep)
         for k in np.flatnonzero(radius):
-            at_worst(gradients[:, k], radius[k] * spread, lams[k] * unit, penalty.low, penalty.high)
+            at_worst(gradients[:, k], radius[k], spread, lams[k], unit, penalty.low, penalty.high)
         gradients[columns] = slopes
         return gradients, rr
 
@@ -315,18 +315,21 @@ class Squared:
         full = np.zeros_like(u)
         full[columns] = b
         # All others add nothing to the gap: 0 times their slope, and a conjugate that is 0 on the way there. NaN is told.
-        told = ~(np.abs(u) <= at.lam * self._unit(at.penalty))
-        told[columns] = True
-        told &= self._inside
-        few = np.flatnonzero(told)
+        looked = np.zeros(u.size, dtype=np.bool_)
+        looked[columns] = True
+        unit, charge_of_one = self._unit(at.penalty)
+        told(np.ascontiguousarray(u), at.lam, unit, self._inside, looked)
+        few = np.flatnonzero(looked)
         gap, _ = duality_gap(rr, u[few], full[few], at.take(few))
-        return (gap + charge) / self.d0, at.penalty.strength(u), rr
+        found = np.empty(u.size)
+        strengths(np.ascontiguousarray(u), charge_of_one, at.penalty.low, at.penalty.high, found)
+        return (gap + charge) / self.d0, found, rr
 
-    def _unit(self, penalty: ElasticNet) -> Floats:
-        """The L1 part of a penalty at strength 1, which is made once for all lambdas that share it, [p]."""
+    def _unit(self, penalty: ElasticNet) -> tuple[Floats, Floats]:
+        """The L1 part of a penalty at strength 1, and its charge, which are made once for all lambdas that share it, [p]."""
         if self._last is None or self._last[0] is not penalty:
-            self._last = (penalty, penalty.at(1.0).l1)
-        return self._last[1]
+            self._last = (penalty, penalty.at(1.0).l1, penalty.charge())
+        return self._last[1:]
 
     def _refit(self, free: Free, u: Floats, rr: float, b: Floats) -> tuple[Floats, float, Floats, float]:
         """Refit the unpenalised columns that no bound holds; what cannot be made exact is charged to the gap."""

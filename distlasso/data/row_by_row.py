@@ -59,7 +59,8 @@ def _together(tile: CSRBlock, fits: Sequence[Fitted]) -> Iterator[tuple[Floats, 
     gradient, total, square = np.zeros((tile.shape[1], width)), np.zeros(count), np.zeros(count)
     sparse.residuals_csr(data, indices, indptr, position[indices], coef, intercept, y, weight, ends, gradient, total, square)
     for start, stop in zip(ends[:-1], ends[1:], strict=True):
-        yield gradient[:, start:stop], total[start:stop], square[start:stop]
+        # Contiguous, since tiles are merged on one thread, and these copies are made on several.
+        yield np.ascontiguousarray(gradient[:, start:stop]), total[start:stop], square[start:stop]
 
 
 def _abreast(fits: Sequence[Fitted]) -> Iterator[list[Fitted]]:

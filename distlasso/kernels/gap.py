@@ -39,12 +39,28 @@ def terms_of_gap(
 
 
 @kernel
-def at_worst(u: Floats, away: Floats, l1: Floats, low: Floats, high: Floats) -> None:
-    """Move u_j, which is off by away_j at most, to where it is worst, if that is beyond l1_j."""
+def at_worst(u: Floats, radius: float, spread: Floats, lam: float, unit: Floats, low: Floats, high: Floats) -> None:
+    """Move u_j, which is off by radius spread_j at most, to where it is worst, if that is beyond lam unit_j."""
     for j in range(u.size):
-        up, down = u[j] + away[j] if high[j] > 0.0 else 0.0, away[j] - u[j] if low[j] < 0.0 else 0.0
-        if not max(up, down) <= l1[j]:
+        away = radius * spread[j]
+        up, down = u[j] + away if high[j] > 0.0 else 0.0, away - u[j] if low[j] < 0.0 else 0.0
+        if not max(up, down) <= lam * unit[j]:
             u[j] = up if up >= down else -down
+
+
+@kernel
+def told(u: Floats, lam: float, unit: Floats, inside: NDArray[np.bool_], out: NDArray[np.bool_]) -> None:
+    """out_j = whether u_j is beyond lam unit_j, or NaN, of those inside; True stays."""
+    for j in range(u.size):
+        out[j] = inside[j] & (out[j] | (not abs(u[j]) <= lam * unit[j]))
+
+
+@kernel
+def strengths(u: Floats, weight: Floats, low: Floats, high: Floats, out: Floats) -> None:
+    """out_j = how far u_j goes where its bounds let a coefficient go, over weight_j; 0 where that is 0."""
+    for j in range(u.size):
+        up, down = u[j] if high[j] > 0.0 else 0.0, -u[j] if low[j] < 0.0 else 0.0
+        out[j] = max(up, down, 0.0) / weight[j] if weight[j] > 0.0 else 0.0
 
 
 @kernel
