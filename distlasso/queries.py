@@ -418,9 +418,18 @@ def answer_alike(band: Tiles, rows: Sequence[Rows], requests: Sequence[Request])
     with np.errstate(over="ignore", invalid="ignore"):
         if isinstance(requests[0].queries[0], CellMoments):
             return [[own] for own in CellMoments().ask_all(band, rows)]
-        if all(_goes_row_by_row(band, own, request) for own, request in zip(rows, requests, strict=True)):
-            return _row_by_row(band, rows, requests)
-        return [[found] for found in Gradient().ask_all(band, _row_steps(band, rows, requests))]
+        found: dict[int, list[object]] = {}
+        quick = [k for k, request in enumerate(requests) if _goes_row_by_row(band, rows[k], request)]
+        others = [k for k in range(len(requests)) if k not in quick]
+        for group, work in ((quick, _row_by_row), (others, _by_slopes)):
+            if group:
+                found |= zip(group, work(band, [rows[k] for k in group], [requests[k] for k in group]), strict=True)
+        return [found[k] for k in range(len(requests))]
+
+
+def _by_slopes(band: Tiles, rows: Sequence[Rows], requests: Sequence[Request]) -> list[list[object]]:
+    """Gradients from the slopes of all rows."""
+    return [[found] for found in Gradient().ask_all(band, _row_steps(band, rows, requests))]
 
 
 def _goes_row_by_row(band: Tiles, rows: Rows, request: Request) -> bool:
