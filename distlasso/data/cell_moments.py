@@ -38,6 +38,6 @@ def cell_moments(tile: Block, cells: Sequence[tuple[Floats, Floats]]) -> list[St
         for c, (weight, y_mean, y_m2, _) in enumerate(targets):
             parts[c].append(Statistics(
                 weight, mean[c], m2[c], max_abs[c], cross[c], np.full(columns.size, weight), np.full(columns.size, y_mean),
-                y_mean, y_m2, there[c].size, there[c].size * columns.size,
+                y_mean, y_m2, there[c].size, there[c].size * columns.size, there[c].size,
             ))  # fmt: skip
     return [hstack(own) for own in parts]
