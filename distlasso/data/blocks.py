@@ -154,7 +154,7 @@ class DenseBlock:
     def some(self, rows: Ints) -> DenseBlock:
         code = None if self._code is None else self._code.item()
         by_columns = self._X.flags.f_contiguous and not self._X.flags.c_contiguous
-        return DenseBlock(self._X.T[:, rows].T if by_columns else self._X[rows], code, self._fill)
+        return DenseBlock(np.take(self._X.T, rows, axis=1).T if by_columns else self._X[rows], code, self._fill)
 
     def gather(self, columns: Ints) -> NDArray[np.generic]:
         if self._X.flags.f_contiguous:
@@ -268,7 +268,8 @@ class _SparseBlock:
         return int(self._data.nbytes + self._indices.nbytes + self._indptr.nbytes)
 
     @property
-    def _parts(self) -> tuple[NDArray[np.generic], NDArray[np.generic], Ints]:
+    def parts(self) -> tuple[NDArray[np.generic], NDArray[np.generic], Ints]:
+        """Entries, their column or row numbers, and where each row or column begins."""
         return self._data, self._indices, self._indptr
 
     def _position_not_finite(self) -> int | None:
@@ -284,9 +285,9 @@ class _SparseBlock:
         p = self._shape[1]
         mean, stored, max_abs, m2, cross = (np.zeros(p) for _ in range(5))
         total, y_mean, y_m2, deviation = of_target(weight, y)
-        first(*self._parts, weight, mean, stored, max_abs)
+        first(*self.parts, weight, mean, stored, max_abs)
         mean /= total or 1.0
-        second(*self._parts, weight, deviation, mean, m2, cross)
+        second(*self.parts, weight, deviation, mean, m2, cross)
         # The entries that are not stored are zeros: each contributes (0 - mean)^2.
         absent = np.maximum(total - stored, 0.0)
         for j in np.flatnonzero(absent < 1e-6 * total):
@@ -310,13 +311,13 @@ class CSRBlock(_SparseBlock):
         return self
 
     def widened(self, rows: slice, shift: Floats) -> Floats:
-        return np.asarray(sp.csr_array(self._parts, shape=self._shape)[rows].toarray(), dtype=np.float64)
+        return np.asarray(sp.csr_array(self.parts, shape=self._shape)[rows].toarray(), dtype=np.float64)
 
     def eta(self, columns: Ints, coef: Floats, shift: Floats) -> Floats:
         position = np.full(self._shape[1], -1, dtype=np.int32)
         position[columns] = np.arange(columns.size, dtype=np.int32)
         out = np.zeros((self._shape[0], coef.shape[1]))
-        sparse.eta_csr(*self._parts, position, coef, out)
+        sparse.eta_csr(*self.parts, position, coef, out)
         return out
 
     def etas(self, models: Sequence[tuple[Ints, Floats]], shift: Floats) -> list[Floats]:
@@ -327,7 +328,7 @@ class CSRBlock(_SparseBlock):
         for group in _abreast(slopes):
             d = group[0] if len(group) == 1 else np.concatenate(group, axis=1)
             out = np.zeros((self._shape[1], d.shape[1]))
-            sparse.gradient_csr(*self._parts, d, out)
+            sparse.gradient_csr(*self.parts, d, out)
             found += np.split(out, np.cumsum([own.shape[1] for own in group])[:-1], axis=1)
         return found
 
@@ -335,15 +336,15 @@ class CSRBlock(_SparseBlock):
         return _as_tile(self.gather(columns))
 
     def some(self, rows: Ints) -> CSRBlock:
-        own = sp.csr_array(self._parts, shape=self._shape)[rows]
+        own = sp.csr_array(self.parts, shape=self._shape)[rows]
         return CSRBlock(own.data, own.indices, own.indptr, own.shape)
 
     def gather(self, columns: Ints) -> sp.csc_array:
-        return csc.take_of_rows(*self._parts, columns, self._shape)
+        return csc.take_of_rows(*self.parts, columns, self._shape)
 
     def square(self, weight: Floats, shift: Floats, *, single: bool = False) -> Floats:
         out = np.zeros((self._shape[1], self._shape[1]))
-        sparse.square_csr(*self._parts, weight, out)
+        sparse.square_csr(*self.parts, weight, out)
         return out
 
     def moments(self, weight: Floats, y: Floats) -> Statistics:
@@ -365,11 +366,11 @@ class CSCBlock(_SparseBlock):
         return self
 
     def widened(self, rows: slice, shift: Floats) -> Floats:
-        return np.asarray(sp.csc_array(self._parts, shape=self._shape)[rows].toarray(), dtype=np.float64)
+        return np.asarray(sp.csc_array(self.parts, shape=self._shape)[rows].toarray(), dtype=np.float64)
 
     def eta(self, columns: Ints, coef: Floats, shift: Floats) -> Floats:
         out = np.zeros((self._shape[0], coef.shape[1]))
-        sparse.eta_csc(*self._parts, columns, coef, out)
+        sparse.eta_csc(*self.parts, columns, coef, out)
         return out
 
     def etas(self, models: Sequence[tuple[Ints, Floats]], shift: Floats) -> list[Floats]:
@@ -378,20 +379,20 @@ class CSCBlock(_SparseBlock):
     def gradient(self, slopes: Sequence[Floats], shift: Floats) -> list[Floats]:
         found = [np.zeros((self._shape[1], d.shape[1])) for d in slopes]
         for d, out in zip(slopes, found, strict=True):
-            sparse.gradient_csc(*self._parts, d, out)
+            sparse.gradient_csc(*self.parts, d, out)
         return found
 
     def take(self, columns: Ints) -> CSCBlock:
         return _as_tile(self.gather(columns))
 
     def some(self, rows: Ints) -> CSCBlock:
-        return _as_tile(sp.csc_array(sp.csc_array(self._parts, shape=self._shape)[rows]))
+        return _as_tile(sp.csc_array(sp.csc_array(self.parts, shape=self._shape)[rows]))
 
     def gather(self, columns: Ints) -> sp.csc_array:
-        return csc.take(*self._parts, columns, self._shape[0])
+        return csc.take(*self.parts, columns, self._shape[0])
 
     def square(self, weight: Floats, shift: Floats, *, single: bool = False) -> Floats:
-        rows = sp.csr_array(sp.csc_array(self._parts, shape=self._shape))
+        rows = sp.csr_array(sp.csc_array(self.parts, shape=self._shape))
         return CSRBlock(rows.data, rows.indices, rows.indptr, self._shape).square(weight, shift)
 
     def moments(self, weight: Floats, y: Floats) -> Statistics:

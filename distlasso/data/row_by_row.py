@@ -45,7 +45,7 @@ def gradients(tile: CSRBlock, fits: Sequence[Fitted]) -> list[tuple[Floats, Floa
 
 def _together(tile: CSRBlock, fits: Sequence[Fitted]) -> Iterator[tuple[Floats, Floats, Floats]]:
     """The same for few models, from one visit to the entries; what a model does not have adds zeros."""
-    data, indices, indptr = tile._parts
+    data, indices, indptr = tile.parts
     every = np.unique(np.concatenate([own.columns for own in fits]))
     position = np.full(tile.shape[1], every.size, dtype=np.int32)  # behind the coefficients there is a row of zeros
     position[every] = np.arange(every.size, dtype=np.int32)
