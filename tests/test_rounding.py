@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from fractions import Fraction
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ import scipy.sparse as sp
 import zarr
 
 import distlasso as dl
+from distlasso.certificate import duality_gap
 from distlasso.coordinator.problem import STATISTICS
 from distlasso.coordinator.products import Member, Products
 from distlasso.coordinator.space import centre
@@ -20,6 +22,7 @@ from distlasso.data.blocks import CSRBlock, DenseBlock
 from distlasso.data.dataset import Dataset
 from distlasso.data.statistics import merge
 from distlasso.data.store import _statistics, write_statistics
+from distlasso.penalties import Bounds4
 from distlasso.runtime.plan import MergeTree, plan_bundles
 from distlasso.solvers.quadratic import GramForm
 
@@ -74,8 +77,8 @@ def test_gaps_from_statistics_are_off_by_no_more_than_the_bound(
     stored = {"dense": X, "csr": sp.csr_array(X), "csc": sp.csc_array(X)}[encoding]
     bounds, bound = list[float](), Squared._rounding_bound
 
-    def spy(self: Squared, b: Any) -> float:
-        bounds.append(bound(self, b))
+    def spy(self: Squared, batch: Any, b: Any) -> float:
+        bounds.append(bound(self, batch, b))
         return bounds[-1]
 
     monkeypatch.setattr(Squared, "_rounding_bound", spy)
@@ -86,6 +89,21 @@ def test_gaps_from_statistics_are_off_by_no_more_than_the_bound(
         true, d0 = exact_gap(X, y, kind, b, lam, intercept=intercept)
         assert abs(float(Fraction(gap) * d0 - true)) <= max(bounds)
     assert max(bounds) <= 20 * (20_000 / row_chunks + 4 * row_chunks + 50) * EPS * float(np.mean(y**2) + 4 * np.mean(X**2))
+
+
+@pytest.mark.parametrize("length", [1.0, 30.0, 1000.0])
+def test_a_column_that_is_long_for_its_penalty_may_shorten_the_residual_by_its_own_rounding(length: float) -> None:
+    """It has no coefficient, but the scale of the dual point may be its own: then all others lose by its error."""
+    size, lam, chain = 50, 0.01, 1000
+    long = np.array([length**2, *np.ones(size)])
+    space: Any = SimpleNamespace(curvature=long, remainder=np.zeros(size + 1), yy=1.0, y_centre=0.0, chain=chain)
+    b, l1 = np.array([0.0, *np.full(size, 0.2)]), np.ones(size + 1)
+    u = np.full(size + 1, lam)
+    error = 0.5 * chain * EPS * length * (1.0 + np.sum(b))  # of an entry of the slope, which sums products of norms
+    penalty = Bounds4(lam * l1, np.zeros(size + 1), np.full(size + 1, -np.inf), np.full(size + 1, np.inf))
+    exact, off = (duality_gap(0.5, u + np.array([away, *np.zeros(size)]), b, penalty)[0] for away in (0.0, error))
+    (bound,) = rounding_bound(space, np.arange(size + 1), b[:, None], l1, chain)
+    assert 0.0 < off - exact <= bound
 
 
 @pytest.mark.parametrize("rows", [1000, 3 * 2**15 + 7, 2**18])
@@ -159,10 +177,10 @@ def test_a_tall_sparse_problem_is_solved_on_products_however_many_its_rows(monke
     y = X[:, :30] @ np.linspace(1.0, 2.0, 30) + 0.1 * rng.standard_normal(n)
     forms, lost, at_work = list[object](), list[bool](), Squared._at_work
 
-    def spy(self: Squared, starts: Any, target: float) -> Any:
-        forms.append(at_work(self, starts, target))
-        strong = self._held()
-        lost.append(bool(rounding_bound(self._task, strong.columns, strong.trail.b[:, None], n).max() > 0.2 * target))
+    def spy(self: Squared, batch: Any, starts: Any, target: float) -> Any:
+        forms.append(at_work(self, batch, starts, target))
+        strong, one = self._held(), np.ones(self._held().columns.size)
+        lost.append(bool(rounding_bound(self._task.space, strong.columns, strong.trail.b[:, None], one, n).max() > 0.2 * target))
         return forms[-1]
 
     monkeypatch.setattr(Squared, "_at_work", spy)

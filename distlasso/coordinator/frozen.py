@@ -106,7 +106,7 @@ class _At:
         box = unit * np.max(np.abs(found.b) / unit, axis=0, initial=1.0)
         rr = self.sums.yy - np.sum(found.b * (self.sums.g[self.support.columns, None] + found.u), axis=0)
         gaps = lasso_gaps(rr, found.u, found.b, l1, box) / task.space.d0
-        rounding = rounding_bound(task, columns, found.b, self.sums.chain) / task.space.d0
+        rounding = rounding_bound(task.space, columns, found.b, l1[:, 0], self.sums.chain) / task.space.d0
         return gaps, (gaps <= task.tol) & (rounding <= 0.1 * task.tol)
 
     def solution(self, b: Floats, u: Floats, gap: float, mixed: float) -> Solution:

@@ -253,5 +253,6 @@ class MultiTask:
     def _rounding_bound(self) -> float:
         """Bound on the rounding error of a gap taken from Gram, g0 and yy."""
         columns = self._held().columns
-        each = [rounding_bound(task, columns, self._batch[:, :, j], task.chain).max() for j, task in enumerate(self._tasks)]
-        return float(sum(each))
+        # One scale shortens all responses: each is charged as if it had the length of the whole row of coefficients.
+        rows, l1 = np.linalg.norm(self._batch, axis=2), self._task.penalty.at(1.0).l1[columns]
+        return float(sum(rounding_bound(task.space, columns, rows, l1, task.chain).max() for task in self._tasks))

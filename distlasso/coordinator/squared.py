@@ -140,7 +140,7 @@ class Squared:
         """Solutions [S, L] of a batch; a problem without a start follows its predecessors."""
         strong, task = self._held(), self._task
         solutions = np.empty((strong.columns.size, len(batch)))
-        form = self._at_work(starts, target)
+        form = self._at_work(batch, starts, target)
         entries = form.entries if isinstance(form, GramForm) else strong.columns.size * task.y.size
         forms = [form, *(form.twin() for _ in range(LANES - 1))]
         newtons = [Newton(task.space.sd.size) for _ in range(LANES)]
@@ -167,11 +167,11 @@ class Squared:
                 trail.add(batch[k], solutions[:, k])
         return solutions
 
-    def _at_work(self, starts: Sequence[Floats | None], target: float) -> Quadratic:
+    def _at_work(self, batch: Sequence[AtLambda], starts: Sequence[Floats | None], target: float) -> Quadratic:
         """What to descend on: products alone, where they are held and their rounding cannot be seen in a gap of ``target``."""
         strong, space = self._held(), self._task.space
         form, known = strong.form, np.stack([strong.trail.b, *(b for b in starts if b is not None)], axis=1)
-        if isinstance(form, SparseForm) and self._rounding_bound(known) <= 0.2 * target:
+        if isinstance(form, SparseForm) and self._rounding_bound(batch, known) <= 0.2 * target:
             form = form.by_products(space.g0[strong.columns], space.yy)
         return form.twin()
 
@@ -196,7 +196,7 @@ class Squared:
         task, strong, solutions = self._task, self._held(), self._batch
         space, n_models = task.space, len(batch)
         gradients, mean = np.zeros((space.sd.size, n_models), order="F"), np.zeros(n_models)
-        rounding = self._rounding_bound(solutions)
+        rounding = self._rounding_bound(batch, solutions)
         exact = rounding <= 0.1 * task.tol * self.d0
         complete = self._form == "gram" and exact
         if complete or (self._form == "residual" and all(at.confined_to(strong.columns) for at in batch)):
@@ -285,9 +285,12 @@ class Squared:
         self._products.extend(X, columns)
         return self._products.gram(0, columns.size)
 
-    def _rounding_bound(self, b: Floats) -> float:
-        """Bound on the rounding error of gaps at solutions b [S, L], from products where they are held."""
-        return float(rounding_bound(self._task, self._held().columns, b, self._chain()).max())
+    def _rounding_bound(self, batch: Sequence[AtLambda], b: Floats) -> float:
+        """Bound on the rounding error of gaps of a batch at solutions b [S, L], from products where they are held."""
+        columns, chain = self._held().columns, self._chain()
+        penalties = {id(at.penalty): at.penalty for at in batch}.values()
+        units = [self._unit(penalty)[0][columns] for penalty in penalties]
+        return max(float(rounding_bound(self._task.space, columns, b, l1, chain).max()) for l1 in units)
 
     def _chain(self) -> int:
         """Additions, one after the other, behind the products that are held, or else those of rows."""
@@ -365,19 +368,22 @@ class Squared:
         return gradients, found.square - mean**2, mean
 
 
-def rounding_bound(task: Task, columns: Ints, b: Floats, chain: int) -> Floats:
+def rounding_bound(space: Space, columns: Ints, b: Floats, l1: Floats, chain: int) -> Floats:
     """Bound on the rounding error of gaps taken from Gram, g0 and yy at solutions b [S, L], [L].
 
     An entry is a sum over rows. Its error is at most the number of roundings that one row goes through, one after the other,
     times eps/2 and the product of the norms of what is multiplied, in whichever order and pieces the others are summed up
     (Higham 2002, sec. 3.1 and 4.2): ``chain`` additions behind the Gram, those of the statistics behind g0 and yy, and a few
     multiplications. The gap sums entries with weights 1, |b_j| and |b_j b_k|, S at a time. Means, which centring multiplies,
-    are as far off, and the slope enters it twice, as it is and by the scale of the dual point: hence 8 times eps/2.
+    are as far off, and the slope enters it twice, as it is and by the scale of the dual point: hence 8 times eps/2. The scale is
+    that of one column, and shortens what all others gain: a column that is long for its ``l1`` [S], the L1 part of the penalty at
+    any strength, costs as much as if all coefficients were of columns so long.
     """
-    space = task.space
     norms = np.sqrt(space.curvature + space.remainder**2)[columns]
     reach = np.sqrt(space.yy + space.y_centre**2) + np.abs(b).T @ norms
-    return np.asarray(4.0 * (max(chain, space.chain) + columns.size + _A_FEW) * _EPS * reach**2)
+    held = (l1 > 0.0) & np.isfinite(l1)
+    scaled = np.max(norms[held] / l1[held], initial=0.0) * (np.abs(b[held]).T @ l1[held])
+    return np.asarray(4.0 * (max(chain, space.chain) + columns.size + _A_FEW) * _EPS * reach * np.maximum(reach, scaled))
 
 
 def fetch_gram(exchange: Exchange, space: Space, keep: Ints) -> Floats:
