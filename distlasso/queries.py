@@ -41,6 +41,10 @@ class Models:
     coef: Floats  # [S, L]
     intercept: Floats  # [L], of the shifted columns
 
+    def spelled(self) -> tuple[bytes, ...]:
+        """What is the same for the same models alone."""
+        return self.columns.tobytes(), self.coef.tobytes(), self.intercept.tobytes()
+
 
 @dataclass(frozen=True, slots=True)
 class Rows:
@@ -499,8 +503,7 @@ def _etas(band: Tiles, rows: Sequence[Rows], requests: Sequence[Request]) -> lis
     if len(requests) == 1 and requests[0].again:
         models = requests[0].models
         assert models is not None
-        key = tuple(part.tobytes() for part in (models.columns, models.coef, models.intercept))
-        return [band.own.recall(key, lambda: _new_etas(band, rows, [models])[0])]
+        return [band.own.recall(models.spelled(), lambda: _new_etas(band, rows, [models])[0])]
     return _new_etas(band, rows, [request.models for request in requests if request.models is not None])
 
 

@@ -93,6 +93,10 @@ def test_strengths_and_what_passes_the_penalty_are_told_as_the_penalty_tells_the
     u, found, inside = rng.standard_normal(p), np.empty(p), rng.random(p) < 0.8
     strengths(u, penalty.charge(), low, high, found)
     np.testing.assert_array_equal(found, penalty.strength(u))
+    unknown = np.full(p, np.nan)
+    strengths(unknown, penalty.charge(), low, high, found)
+    np.testing.assert_array_equal(found, penalty.strength(unknown))
+    assert np.isnan(found).any()
     looked = np.arange(p) < 9
     told(u, 0.5, penalty.at(1.0).l1, inside, looked)
     np.testing.assert_array_equal(looked, inside & ((np.abs(u) > 0.5 * penalty.at(1.0).l1) | (np.arange(p) < 9)))

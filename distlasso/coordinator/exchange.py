@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from typing import Any, Protocol
 
 import numpy as np
@@ -77,8 +77,9 @@ class Exchange:
         again: bool = False,
     ) -> list[Any]:  # fmt: skip
         """Ask several queries in one exchange, about all columns or about some; ``told`` has a part for each bundle."""
-        ask = self.compose(queries, models, columns=columns, derivative=derivative, told=told, sweep=sweep)
-        ask = replace(ask, request=replace(ask.request, single=single, again=again))
+        ask = self.compose(
+            queries, models, columns=columns, derivative=derivative, told=told, sweep=sweep, single=single, again=again
+        )
         (answers,) = self.send([ask])
         return answers
 
@@ -102,17 +103,15 @@ class Exchange:
     def compose(
         self, queries: Sequence[Query], models: Models | None = None, *, columns: Ints | None = None,
         derivative: Floats | None = None, told: Floats | None = None, sweep: bool = True, present: bool = False,
-        predicts: bool = False,
+        predicts: bool = False, single: bool = False, again: bool = False,
     ) -> Ask:  # fmt: skip
-        """What ``ask_all`` sends, to be sent together with others.
-
-        ``present`` is for questions about few of the rows, ``predicts`` for those about what models predict alone.
-        """
+        """What ``ask_all`` sends, to be sent together with others; what the flags say is in ``Request``."""
         shift, imputation = self.shift, self.imputation
         if columns is not None:
             shift = None if shift is None else shift[columns]
             imputation = None if imputation is None else imputation.take(columns)
-        request = Request(tuple(queries), models, self.loss, shift, columns, imputation, told, present=present, predicts=predicts)
+        request = Request(tuple(queries), models, self.loss, shift, columns, imputation, told, present=present,
+                          single=single, again=again, predicts=predicts)  # fmt: skip
         return Ask(request, self.rows, derivative, sweep and columns is None, self.fit, self.kept)
 
     def recall(self, given: object, shapes: Sequence[tuple[int, ...]], work: Callable[[], Sequence[Floats]]) -> Sequence[Floats]:

@@ -6,7 +6,6 @@ Row-space quantities never leave the bundles; what comes back are sums. Read nex
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import astuple
 from typing import Any, final
 
 import numpy as np
@@ -33,7 +32,7 @@ class Rounds:
         self.columns: Ints = task.free
         self.intercept, self.kinked = task.space.intercept, task.exchange.loss.kinked
         self._single = False
-        self._swept: Models | None = None  # of the last pass
+        self._swept: tuple[bytes, ...] = ()  # models of the last pass, spelled
 
     def admit(self, columns: Ints) -> None:
         """Put columns behind the strong set; the bundles gather them when they are next asked."""
@@ -79,14 +78,15 @@ class Rounds:
 
     def sweep(self, b: Floats, intercept: Floats) -> tuple[Floats, Floats, Floats]:
         """One pass: loss [L], slope over all columns [p, L], slope in the intercept [L]."""
-        self._swept = self._among_all(b, intercept)
-        value, slope = self._task.exchange.ask_all([Value(), Gradient()], self._swept, again=True)
+        models = self._among_all(b, intercept)
+        self._swept = models.spelled()
+        value, slope = self._task.exchange.ask_all([Value(), Gradient()], models, again=True)
         return value, slope.gradient - np.outer(self._task.space.remainder, slope.total), slope.total
 
     def dual(self, b: Floats, intercept: Floats, scale: Floats, level: Floats) -> Floats:
         """One round: dual values of the residuals less ``level``, scaled, [L]; after a pass at the same models nothing is read."""
         query, models = Dual(scale, level), self._among_all(b, intercept)
-        if self._swept is not None and all(map(np.array_equal, astuple(models), astuple(self._swept))):
+        if models.spelled() == self._swept:
             (found,) = self._task.exchange.ask_all([query], models, sweep=False, again=True)
         else:
             (found,) = self.ask([query], b, intercept)

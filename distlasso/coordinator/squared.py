@@ -321,11 +321,12 @@ class Squared:
         looked = np.zeros(u.size, dtype=np.bool_)
         looked[columns] = True
         unit, charge_of_one = self._unit(at.penalty)
-        told(np.ascontiguousarray(u), at.lam, unit, self._inside, looked)
+        u = np.ascontiguousarray(u)
+        told(u, at.lam, unit, self._inside, looked)
         few = np.flatnonzero(looked)
         gap, _ = duality_gap(rr, u[few], full[few], at.take(few))
         found = np.empty(u.size)
-        strengths(np.ascontiguousarray(u), charge_of_one, at.penalty.low, at.penalty.high, found)
+        strengths(u, charge_of_one, at.penalty.low, at.penalty.high, found)
         return (gap + charge) / self.d0, found, rr
 
     def _unit(self, penalty: ElasticNet) -> tuple[Floats, Floats]:

@@ -11,7 +11,7 @@ Read next: ``kernels/dense.py``, ``kernels/sparse.py``; a new encoding is one mo
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Protocol, final
+from typing import Any, Protocol, TypeVar, final
 
 import numpy as np
 import scipy.sparse as sp
@@ -25,6 +25,7 @@ from distlasso.kernels.rank_k import add_square
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+_Item = TypeVar("_Item")
 
 _PIECE_ROWS, _PIECE_COLUMNS = 128, 1024  # 1 MiB of float64 scratch: half of a core's L2 cache
 _COLUMN_PIECE_ROWS, _COLUMN_PIECE = 512, 128  # of tiles that are stored by columns: long runs of one column
@@ -325,7 +326,7 @@ class CSRBlock(_SparseBlock):
 
     def gradient(self, slopes: Sequence[Floats], shift: Floats) -> list[Floats]:
         found: list[Floats] = []
-        for group in _abreast(slopes):
+        for group in neighbours(slopes, lambda own: own.shape[1], _ABREAST):
             d = group[0] if len(group) == 1 else np.concatenate(group, axis=1)
             out = np.zeros((self._shape[1], d.shape[1]))
             sparse.gradient_csr(*self.parts, d, out)
@@ -426,11 +427,11 @@ def _etas(
     return np.split(eta(every, coef, shift[every]), ends[:-1], axis=1)
 
 
-def _abreast(slopes: Sequence[Floats]) -> Iterator[list[Floats]]:
-    """Neighbours in groups that are visited together."""
-    group: list[Floats] = []
-    for own in slopes:
-        if group and sum(one.shape[1] for one in (*group, own)) > _ABREAST:
+def neighbours(items: Sequence[_Item], models: Callable[[_Item], int], most: int) -> Iterator[list[_Item]]:
+    """Neighbours in groups that are visited together, of so many models at most; one alone may have more."""
+    group: list[_Item] = []
+    for own in items:
+        if group and sum(models(one) for one in (*group, own)) > most:
             yield group
             group = []
         group.append(own)

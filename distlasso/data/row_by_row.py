@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from distlasso.data.blocks import CSRBlock
+from distlasso.data.blocks import CSRBlock, neighbours
 from distlasso.kernels import sparse
 
 Floats = NDArray[np.float64]
@@ -37,7 +37,8 @@ def gradients(tile: CSRBlock, fits: Sequence[Fitted]) -> list[tuple[Floats, Floa
     cut = [range(0, own.intercept.size, _WIDEST) for own in fits]
     few = [Fitted(own.y, own.weight, own.columns, own.coef[:, k : k + _WIDEST], own.intercept[k : k + _WIDEST])
            for own, starts in zip(fits, cut, strict=True) for k in starts]  # fmt: skip
-    parts = (found for group in _abreast(few) for found in _together(tile, group))
+    groups = neighbours(few, lambda own: own.intercept.size, _WIDEST)
+    parts = (found for group in groups for found in _together(tile, group))
     each = [[next(parts) for _ in starts] for starts in cut]
     nothing = (np.zeros((tile.shape[1], 0)), np.zeros(0), np.zeros(0))
     return [_joined(own or [nothing]) for own in each]
@@ -61,18 +62,6 @@ def _together(tile: CSRBlock, fits: Sequence[Fitted]) -> Iterator[tuple[Floats, 
     for start, stop in zip(ends[:-1], ends[1:], strict=True):
         # Contiguous, since tiles are merged on one thread, and these copies are made on several.
         yield np.ascontiguousarray(gradient[:, start:stop]), total[start:stop], square[start:stop]
-
-
-def _abreast(fits: Sequence[Fitted]) -> Iterator[list[Fitted]]:
-    """Neighbours in groups that are visited together."""
-    group: list[Fitted] = []
-    for own in fits:
-        if group and sum(one.intercept.size for one in (*group, own)) > _WIDEST:
-            yield group
-            group = []
-        group.append(own)
-    if group:
-        yield group
 
 
 def _joined(parts: Sequence[tuple[Floats, Floats, Floats]]) -> tuple[Floats, Floats, Floats]:

@@ -60,7 +60,10 @@ def strengths(u: Floats, weight: Floats, low: Floats, high: Floats, out: Floats)
     """out_j = how far u_j goes where its bounds let a coefficient go, over weight_j; 0 where that is 0."""
     for j in range(u.size):
         up, down = u[j] if high[j] > 0.0 else 0.0, -u[j] if low[j] < 0.0 else 0.0
-        out[j] = max(up, down, 0.0) / weight[j] if weight[j] > 0.0 else 0.0
+        beyond = max(up, down, 0.0)
+        if np.isnan(up) or np.isnan(down):  # which max may pass over
+            beyond = np.nan
+        out[j] = beyond / weight[j] if weight[j] > 0.0 else 0.0
 
 
 @kernel
