@@ -11,6 +11,7 @@ import zarr
 from numpy.typing import NDArray
 
 import distlasso as dl
+from distlasso.coordinator.general import General
 from distlasso.data.store import StoredDense
 from distlasso.losses import as_loss
 from distlasso.queries import Ask, Dual, Gradient, Models, Request, Value
@@ -68,6 +69,39 @@ def test_a_path_from_float32_steps_has_the_gaps_that_it_states(
     for k in range(len(path.lambdas)):
         # What the refit leaves of the slope in the intercept is charged: the gap that is stated is never the smaller one.
         assert 0.0 <= path.gap[k] - true_gap(X, y, path, k) + 1e-12 <= 0.05e-6
+
+
+def test_what_certifies_is_never_asked_for_in_float32(
+    data: tuple[NDArray[np.float64], NDArray[np.float64]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asks: list[Ask] = []
+    run = Local.run
+    monkeypatch.setattr(Local, "run", lambda self, asked: asks.extend(asked) or run(self, asked))
+    dl.fit_path(*data, **OPTIONS)
+    proofs = [ask.request for ask in asks if ask.sweep or any(isinstance(query, Dual) for query in ask.request.queries)]
+    assert any(ask.request.single for ask in asks) and len(proofs) >= 4
+    assert not any(request.single for request in proofs)
+
+
+def test_models_confined_to_their_columns_are_certified_by_float64_sums_over_these(
+    data: tuple[NDArray[np.float64], NDArray[np.float64]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where no pass is made, rounds over the strong columns are the proof."""
+    asks: list[Ask] = []
+    proofs: list[Ask] = []
+    run, look_at = Local.run, General._look_at
+    monkeypatch.setattr(Local, "run", lambda self, asked: asks.extend(asked) or run(self, asked))
+
+    def noted(self: General, *given: Any) -> Any:
+        first = len(asks)
+        found = look_at(self, *given)
+        proofs.extend(asks[first:])
+        return found
+
+    monkeypatch.setattr(General, "_look_at", noted)
+    path = dl.fit_path(*data, **OPTIONS | {"n_lambdas": 4, "lambda_min_ratio": 0.2}, schedule=dl.Relaxed())
+    assert path.converged.all() and any(ask.request.single for ask in asks)
+    assert any(ask.request.columns is not None for ask in proofs) and not any(ask.request.single for ask in proofs)
 
 
 @pytest.mark.parametrize("options", [{"tol": 1e-9}, {"solver": "fista"}, {"solver": "admm", "tol": 1e-4}])
