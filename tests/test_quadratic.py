@@ -45,3 +45,10 @@ def test_a_state_that_was_moved_and_then_shifted_is_that_of_the_sum(form: Any) -
         resid = Y - Z @ there
         np.testing.assert_allclose(u, Z.T @ (W * resid), atol=1e-12)
         assert rr == pytest.approx(float(W @ resid**2))
+
+
+def test_a_look_at_no_columns_leaves_the_target() -> None:
+    form = DenseForm(np.asfortranarray(X), CENTRE, CURVATURE, W, Y, None).restrict(np.empty(0, np.int64))
+    u, rr = form.look(np.empty((0, 2)))
+    assert u.shape == (0, 2)
+    np.testing.assert_allclose(rr, np.full(2, W @ Y**2))

@@ -1,8 +1,9 @@
 """A block: one tile of rows x columns, in the encoding in which it is stored, and what a pass asks of it.
 
-Dense tiles are widened into float64 scratch piece by piece, small enough to stay in cache, less a fixed shift per
-column; the products are BLAS. That is also where a missing value becomes the mean of its column, which the tile is told
-by ``imputed``: it depends on the rows of the fit. Sparse tiles are visited entry by entry and never shifted, and have no
+Dense tiles that are stored by rows are widened into float64 scratch piece by piece, small enough to stay in cache, less a fixed
+shift per column; the products are BLAS. Those that are stored by columns are widened in registers (``kernels/several.py``).
+That is also where a missing value becomes the mean of its column, which the tile is told by ``imputed``: it depends on the rows
+of the fit. Sparse tiles are visited entry by entry and never shifted, and have no
 missing values. Shapes of pieces depend on the shape and dtype of the tile and on the number of models only, so that the
 same tile gives the same bits anywhere.
 Read next: ``kernels/dense.py``, ``kernels/sparse.py``; a new encoding is one more class here.
@@ -20,7 +21,7 @@ from numpy.typing import NDArray
 from distlasso.data import csc
 from distlasso.data.missing import Code, Imputation
 from distlasso.data.statistics import Statistics, hstack, merge, of_target
-from distlasso.kernels import dense, few, sparse
+from distlasso.kernels import dense, few, several, sparse
 from distlasso.kernels.rank_k import add_square
 
 Floats = NDArray[np.float64]
@@ -28,7 +29,6 @@ Ints = NDArray[np.int64]
 _Item = TypeVar("_Item")
 
 _PIECE_ROWS, _PIECE_COLUMNS = 128, 1024  # 1 MiB of float64 scratch: half of a core's L2 cache
-_COLUMN_PIECE_ROWS, _COLUMN_PIECE = 512, 128  # of tiles that are stored by columns: long runs of one column
 _SYRK_ROWS = 2048
 _ABREAST = 16  # models of sparse gradients: with a hundred the gradients leave the cache, with two its lines are half empty
 _WORTH_ALL = 8  # columns of such rows for each that is asked about: the same lines of memory are read, and none is copied
@@ -125,8 +125,10 @@ class DenseBlock:
             full = np.zeros((self.shape[1], coef.shape[1]))
             full[columns] = coef
             return few.times(self._X.astype(self._precision, copy=False), full).astype(np.float64, copy=False)
-        out = np.zeros((self.shape[0], coef.shape[1]))
         lift = self._lift(columns, shift)
+        if self._X.flags.f_contiguous:
+            return several.combine(self._stored, slice(0, self.shape[0]), columns, shift, self._code, lift, coef)
+        out = np.zeros((self.shape[0], coef.shape[1]))
         height = max(_PIECE_ROWS, min(_SYRK_ROWS, _PIECE_ROWS * _PIECE_COLUMNS // max(columns.size, 1)))
         room = np.empty(height * min(columns.size, _PIECE_COLUMNS))
         for rows in _pieces(self.shape[0], height):
@@ -143,9 +145,6 @@ class DenseBlock:
         if self._is_plain(self._precision) and not shift.any():
             X = self._X.astype(self._precision, copy=False)
             return [few.times_turned(X, d) for d in slopes]
-        if self._X.dtype == np.float64 and self._code is None and not shift.any():
-            X = self._X.astype(np.float64, copy=False)
-            return [np.asarray(X.T @ d) for d in slopes]
         return self._gradient_by_columns(slopes, shift) if self._X.flags.f_contiguous else self._gradient_by_rows(slopes, shift)
 
     def take(self, columns: Ints) -> DenseBlock:
@@ -242,15 +241,9 @@ class DenseBlock:
         return [out.T for out in found]
 
     def _gradient_by_columns(self, slopes: Sequence[Floats], shift: Floats) -> list[Floats]:
-        found, room = [np.zeros((self.shape[1], d.shape[1])) for d in slopes], np.empty(_COLUMN_PIECE_ROWS * _COLUMN_PIECE)
-        lift = self._lift(slice(None), shift)
-        for part in _pieces(self.shape[1], _COLUMN_PIECE):
-            for rows in _pieces(self.shape[0], _COLUMN_PIECE_ROWS):
-                scratch = _within_room(room, part, rows)
-                dense.widen_turned(self._stored, rows.start, part.start, shift[part], self._code, lift[part], scratch)
-                for out, d in zip(found, slopes, strict=True):
-                    out[part] += scratch @ d[rows]
-        return found
+        every, at = np.concatenate(slopes, axis=1), np.arange(self.shape[1])
+        found = several.correlate(self._stored, at, shift, self._code, self._lift(slice(None), shift), every)
+        return np.split(found, np.cumsum([d.shape[1] for d in slopes])[:-1], axis=1)
 
 
 class _SparseBlock:

@@ -1,8 +1,8 @@
 """Numba functions of arrays only: the hot loops.
 
-``descent`` and ``abreast`` hold the coordinate descent, ``dense``, ``rank_k`` and ``sparse`` what a pass does with one tile;
-``rank_k`` and ``cholesky`` call BLAS and LAPACK through ``routines``, ``few`` calls NumPy's. All of them release the GIL and run on
-one thread: parallelism is over bundles. Read next: ``../warmup.py``, which fills their cache.
+``descent`` and ``abreast`` hold the coordinate descent; ``dense``, ``several``, ``rank_k`` and ``sparse`` what a pass does with a
+tile. ``rank_k`` and ``cholesky`` call BLAS and LAPACK through ``routines``, ``few`` calls NumPy's. All of them release the GIL and
+run on one thread: parallelism is over bundles. Read next: ``../warmup.py``, which fills their cache.
 """
 
 from __future__ import annotations

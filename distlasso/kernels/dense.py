@@ -34,15 +34,6 @@ def widen(X: NDArray[np.generic], row: int, column: int, shift: Floats, code: An
 
 
 @kernel
-def widen_turned(X: NDArray[np.generic], row: int, column: int, shift: Floats, code: Any, lift: Floats, out: Floats) -> None:
-    """out_ji = x_ij - shift_j, column by column."""
-    for j in range(out.shape[0]):
-        x, wide = X[row : row + out.shape[1], column + j], out[j]
-        for i in range(wide.size):
-            wide[i] = centred(x[i], shift[j], code, lift[j])
-
-
-@kernel
 def widen_scaled(
     X: NDArray[np.generic], row: int, shift: Floats, code: Any, lift: Floats, scale: Floats, out: NDArray[np.floating[Any]]
 ) -> None:

@@ -224,15 +224,6 @@ def scale_dense(
 
 
 @kernel
-def widen_chosen(X: NDArray[np.generic], row: int, at: Ints, centre: Floats, code: Any, lift: Floats, out: Floats) -> None:
-    """out_ji = x_ij - centre_j, column by column; i counts from ``row`` on."""
-    for j in range(out.shape[0]):
-        x, z, c, m = X[row : row + out.shape[1], at[j]], out[j], centre[j], lift[j]
-        for i in range(z.size):
-            z[i] = centred(x[i], c, code, m)
-
-
-@kernel
 def apply_sparse(
     data: Floats, indices: NDArray[np.int32], indptr: Ints, centre: Floats, w: Floats, columns: Ints, v: Floats,
     rows: Floats, out: Floats,

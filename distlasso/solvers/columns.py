@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from distlasso.data import csc
 from distlasso.data.missing import Imputation, in_registers
-from distlasso.kernels import abreast, descent, sparse
+from distlasso.kernels import abreast, descent, several, sparse
 from distlasso.losses import Loss
 from distlasso.solvers.quadratic import DenseForm, Quadratic, SparseForm
 
@@ -100,20 +100,22 @@ class Columns:
 
     def etas(self, b: Floats, intercept: Floats) -> Floats:
         """Linear predictors of several models, offset included, [n, m]."""
+        active = np.flatnonzero((b != 0).any(axis=1))
         if self._parts is None:
-            # Kernels are compiled for arrays that are contiguous, and choose badly between those that nearly fit.
-            return np.stack([self.eta(own.copy(), float(level)) for own, level in zip(b.T, intercept, strict=True)], axis=1)
+            code, lift = self._holes
+            held = (self._at[active], self.centre[active], code, lift[active], b[active])
+            out = several.combine(self.X, slice(0, self.rows.y.size), *held) + intercept
+            return out if self.rows.offset is None else out + self.rows.offset[:, None]
         out = np.tile(intercept - self.centre @ b, (self.rows.y.size, 1))
         if self.rows.offset is not None:
             out += self.rows.offset[:, None]
-        active = np.flatnonzero((b != 0).any(axis=1))
         sparse.eta_csc(*self._parts, active, np.ascontiguousarray(b[active]), out)
         return out
 
     def correlate_all(self, d: Floats) -> Floats:
         """``correlate`` for several models, [S, m]."""
         if self._parts is None:
-            return np.stack([self.correlate(np.ascontiguousarray(own)) for own in d.T], axis=1)
+            return several.correlate(self.X, self._at, self.centre, *self._holes, d)
         out = np.zeros((self.centre.size, d.shape[1]))
         sparse.gradient_csc(*self._parts, d, out)
         return out - np.outer(self.centre, np.ones(len(d)) @ d)

@@ -77,8 +77,8 @@ def abreast(work: Callable[[Floats], T], b: Floats, entries: int) -> list[T]:
 def halves(work: Callable[[slice], T], size: int, entries: int) -> list[T]:
     """What work finds for the first half of a range, and for the second, ``side_by_side``."""
     middle = -(-size // LANES)
-    return side_by_side([partial(work, own) for own in (slice(middle), slice(middle, size)) if own != slice(size, size)],
-                        entries, WORTH_A_LOOK)  # fmt: skip
+    parts = [slice(0, middle), slice(middle, size)]
+    return side_by_side([partial(work, own) for own in (parts if middle < size else parts[:1])], entries, WORTH_A_LOOK)
 
 
 @final

@@ -9,7 +9,7 @@ the total weight W. Read next: ``block_coordinate.py``.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import cached_property, partial
 from typing import Any, Protocol, final
 
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from distlasso.data import csc
 from distlasso.data.missing import Imputation, in_registers
-from distlasso.kernels import descent, sparse
+from distlasso.kernels import descent, several, sparse
 from distlasso.kernels.rank_k import add_products
 from distlasso.penalties import Bounds4
 from distlasso.solvers.lanes import WORTH_A_LOOK, abreast, halves, side_by_side
@@ -29,7 +29,6 @@ Ints = NDArray[np.int64]
 
 # A Gram epoch streams |W|^2 numbers; a residual epoch visits the rows of every column twice: measured on sparse columns.
 SPARSE_ADVANTAGE = 8
-_PIECE_ROWS, _PIECE = 512, 128  # rows and columns that are widened at once: 512 kB, which stay in cache
 _ROWS = 512  # rows of columns whose products are taken: with more, memory that is freed stays with the process
 _TALL = 1024  # the same in float32
 _SPARE = 0.6  # of the columns: fewer are multiplied where they lie, which is slower an entry than all of them
@@ -187,15 +186,10 @@ class DenseForm:
 
     def residuals(self, b: Floats) -> Floats:
         """y - X b of several b [S, L], computed afresh, [n, L]."""
-        active, eta = np.flatnonzero((b != 0).any(axis=1)), np.zeros((self._y.size, b.shape[1]))
-        own = np.ascontiguousarray(b[active])
-
-        def add(within: slice) -> None:
-            for columns, rows, scratch in self._pieces(active, within):
-                eta[rows] += scratch.T @ own[columns]
-
-        halves(add, self._y.size, self.entries)
-        return self._y[:, None] - eta
+        active = np.flatnonzero((b != 0).any(axis=1))
+        held = (self._at[active], self._centre[active], self._code, self._lift[active], b[active])
+        parts = halves(lambda rows: several.combine(self._X, rows, *held), self._y.size, self.entries)
+        return self._y[:, None] - np.concatenate(parts)
 
     def move(self, b: Floats) -> tuple[Floats, float]:
         self._d = self._w * (self._y - self._eta(b))
@@ -203,15 +197,12 @@ class DenseForm:
 
     def look(self, b: Floats) -> tuple[Floats, Floats]:
         residuals = self.residuals(b)
-        d, u, every = self._w[:, None] * residuals, np.zeros(b.shape), np.arange(self._at.size)
+        d = self._w[:, None] * residuals
 
-        def add(within: slice) -> None:
-            own = u[within]
-            for columns, rows, scratch in self._pieces(every[within], slice(self._y.size)):
-                own[columns] += scratch @ d[rows]
+        def some(own: slice) -> Floats:
+            return several.correlate(self._X, self._at[own], self._centre[own], self._code, self._lift[own], d)
 
-        halves(add, every.size, self.entries)
-        return u, self._w @ (residuals * residuals)
+        return np.concatenate(halves(some, self._at.size, self.entries)), self._w @ (residuals * residuals)
 
     @property
     def entries(self) -> int:
@@ -275,18 +266,6 @@ class DenseForm:
         """Columns, centred, times the root of the weights [n] and a factor each; rows from ``row`` on."""
         held = (self._X, row, self._at[columns], self._centre[columns], self._code, self._lift[columns])
         descent.scale_dense(*held, root, factor, out.T)  # one column alone has either order, its transpose has C
-
-    def _pieces(self, columns: Ints, rows: slice) -> Iterator[tuple[slice, slice, Floats]]:
-        """Some rows of some columns, centred, a few at a time: which of the columns, which rows, values [columns, rows]."""
-        room = np.empty(_PIECE_ROWS * _PIECE)
-        for first in range(0, columns.size, _PIECE):
-            own = columns[first : first + _PIECE]
-            held = (self._at[own], self._centre[own], self._code, self._lift[own])
-            for row in range(rows.start or 0, rows.stop, _PIECE_ROWS):
-                height = min(_PIECE_ROWS, rows.stop - row)
-                scratch = room[: own.size * height].reshape(own.size, height)
-                descent.widen_chosen(self._X, row, *held, scratch)
-                yield slice(first, first + own.size), slice(row, row + height), scratch
 
     def _eta(self, b: Floats, columns: Ints | slice = slice(None)) -> Floats:
         eta = np.zeros_like(self._y)
