@@ -151,7 +151,7 @@ class Known:
 def solve_in_blocks(*, width: int, held: int, lam: float = 0.05) -> tuple[Known, Any]:
     known = Known(X / X.std(axis=0), TARGETS["squared"])
     one = np.ones(P)
-    solver = StrongBlocks(P, width=width, held=held, fixed=True)
+    solver = StrongBlocks(width=width, held=held, fixed=True)
     b, intercept = solver.solve(
         known, [Bounds4(lam * one, 0 * one, -np.inf * one, np.inf * one)], np.zeros((P, 1)), np.zeros(1),
         target=1e-10, columns=np.mean(known.X**2, axis=0), names=np.arange(P),
@@ -182,7 +182,7 @@ def test_the_block_that_violates_most_comes_next() -> None:
     known = Known(np.sqrt(200) * orthogonal, np.zeros(200))
     known.y = known.X[:, 31] + 0.1 * known.X[:, 11]
     one = np.ones(40)
-    StrongBlocks(40, width=10, held=4, fixed=True).solve(
+    StrongBlocks(width=10, held=4, fixed=True).solve(
         known, [Bounds4(0.05 * one, 0 * one, -np.inf * one, np.inf * one)], np.zeros((40, 1)), np.zeros(1),
         target=1e-8, columns=np.mean(known.X**2, axis=0), names=np.arange(40),
     )  # fmt: skip

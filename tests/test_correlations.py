@@ -73,7 +73,7 @@ def test_solutions_are_those_of_descent_on_the_columns() -> None:
     form = dense(1)
     own = penalty_of(form, 0.2, 0.0, "plain")
     (b,), (arrived,) = (part.T for part in approach(form, Correlations(P), [own], np.zeros((P, 1)), 1e-12))
-    expected = solve(form.twin(), own, np.zeros(P), target=1e-14, newton=Newton(P), names=np.arange(P)).b
+    expected = solve(form.twin(), own, np.zeros(P), target=1e-14, newton=Newton(), names=np.arange(P)).b
     assert arrived and 3 < np.count_nonzero(b) < P
     np.testing.assert_allclose(b, expected, atol=1e-5)
     np.testing.assert_array_equal(b == 0, expected == 0)

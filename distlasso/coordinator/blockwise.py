@@ -27,9 +27,7 @@ class Blockwise:
 
     def __init__(self, task: Task, rounds: Rounds, blocks: Blocks) -> None:
         self._task, self._rounds = task, rounds
-        self._solver = StrongBlocks(
-            task.space.sd.size, width=blocks.width, held=blocks.held, fixed=task.exchange.loss.quadratic
-        )
+        self._solver = StrongBlocks(width=blocks.width, held=blocks.held, fixed=task.exchange.loss.quadratic)
 
     def admit(self, columns: Ints) -> None:
         """Blocks are cut anew for every batch."""

@@ -80,7 +80,7 @@ class Together:
 
     def __init__(self, task: Task, rounds: Rounds) -> None:
         self._rounds = rounds
-        self._solver = ProximalNewton(task.space.sd.size)
+        self._solver = ProximalNewton()
 
     def admit(self, columns: Ints) -> None:
         """Hessians of fewer columns are of no use."""

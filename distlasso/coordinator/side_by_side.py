@@ -46,7 +46,7 @@ class SideBySide:
         b, intercept, columns = b.copy(), intercept.copy(), self._held.columns
         own = [bool(k) and not np.array_equal(b[:, k], b[:, 0]) for k in range(len(batch))]
         held = self._held.strong
-        newtons = [Newton(self._task.space.sd.size) for _ in range(LANES)]
+        newtons = [Newton() for _ in range(LANES)]
         at_once = SPAN if held.is_sparse else LANES
         for first in range(0, len(batch), at_once):
             models = range(first, min(first + at_once, len(batch)))

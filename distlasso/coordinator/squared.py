@@ -106,7 +106,7 @@ class Squared:
             b = np.zeros(task.free.size)
             form = GramForm(np.ascontiguousarray(self._free.cross[task.free]), u[task.free], task.space.yy)
             own, names = task.penalty.at(1.0).take(task.free), np.arange(task.free.size)
-            b = solve(form, own, b, target=1e-14 * self.d0, newton=Newton(b.size), names=names).b
+            b = solve(form, own, b, target=1e-14 * self.d0, newton=Newton(), names=names).b
             u -= self._free.cross @ b
             u[task.free] = 0.0
         return u
@@ -143,7 +143,7 @@ class Squared:
         form = self._at_work(batch, starts, target)
         entries = form.entries if isinstance(form, GramForm) else strong.columns.size * task.y.size
         forms = [form, *(form.twin() for _ in range(LANES - 1))]
-        newtons = [Newton(task.space.sd.size) for _ in range(LANES)]
+        newtons = [Newton() for _ in range(LANES)]
         ahead, at_once = self._abreast(target)
         trail = strong.trail.copy()
         for first in range(0, len(batch), at_once):

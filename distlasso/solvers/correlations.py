@@ -39,12 +39,13 @@ _BRISK = 0.5  # share of its gap that a look must take away, or the quadratic is
 
 @final
 class Correlations:
-    """Correlations of columns in use, in the order in which they came."""
+    """Correlations of columns in use, in the order in which they came, and the factors that go with them."""
 
     def __init__(self, size: int) -> None:
         """For a strong set of some size."""
         self.columns: Ints = np.empty(0, dtype=np.int64)
         self.matrix = np.empty((0, 0), dtype=np.float32)
+        self.newtons = [Newton() for _ in range(LANES)]
         self._held = np.zeros(size, dtype=np.bool_)
 
     def hold(self, form: DenseForm, columns: Mask) -> bool:
@@ -92,7 +93,6 @@ def approach(
     arrived : bool [m]
         Which models have reached the target.
     """
-    newtons = [Newton(form.curvature.size) for _ in range(LANES)]
     count = len(penalties)
     b = np.stack([np.clip(b[:, k], own.low, own.high) for k, own in enumerate(penalties)], axis=1)
     best, slopes, gaps, going = b.copy(), np.zeros(b.shape), np.full(count, np.inf), np.ones(count, dtype=np.bool_)
@@ -111,7 +111,7 @@ def approach(
             break
         left = [(i, k) for i, k in enumerate(models) if going[k]]
         own = [partial(_descend, form, told, penalties[k], b[:, k], u[:, i], rr[i], target) for i, k in left]
-        lanes = [partial(_in_turn, own[lane::LANES], newtons[lane]) for lane in range(min(LANES, len(left)))]
+        lanes = [partial(_in_turn, own[lane::LANES], told.newtons[lane]) for lane in range(min(LANES, len(left)))]
         for lane, found in enumerate(side_by_side(lanes, form.entries)):
             for (_, k), moved in zip(left[lane::LANES], found, strict=True):
                 b[told.columns, k] = moved

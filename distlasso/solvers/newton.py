@@ -1,8 +1,7 @@
-"""Newton steps on a support whose signs are held: conjugate gradients under a Cholesky factor that is rarely renewed.
+"""Newton steps on a support whose signs are held: conjugate gradients under a Cholesky factor that follows the support.
 
-The factor belongs to the columns that were in the support when it was made, in float32 with a small ridge: it only
-preconditions, so that neither its precision nor its age touches the answer, and a path needs one every few lambdas instead
-of one a step.
+It is in float32 with a small ridge, and where Hessians change it is one of the past: it only preconditions, so that neither its
+precision nor its age touches the answer, and a path needs a new one every few lambdas instead of one a step.
 Read next: ``block_coordinate.py``, which takes the steps.
 """
 
@@ -13,14 +12,12 @@ from typing import final
 import numpy as np
 from numpy.typing import NDArray
 
-from distlasso.kernels import cholesky
+from distlasso.solvers.factor import Factor, factored
 from distlasso.solvers.quadratic import GramForm, Quadratic
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
-Singles = NDArray[np.float32]
 
-_RIDGE = 1e-5  # relative to the diagonal: ten times the rounding of float32
 MAX_FACTOR = 8192  # columns: a factor of more takes longer than the iterations it saves, and 800 MB
 _MANY = 16  # iterations after which a new factor pays for itself
 # The same where a Gram is at hand, so that a factor is quick: columns for each iteration, and at least. W2 takes a fifth less.
@@ -34,10 +31,9 @@ _MAX_ITERATIONS = 60  # where no factor can be had
 class Newton:
     """Solves (H + diag l2) step = slope on one support after another."""
 
-    def __init__(self, size: int) -> None:
-        """``size`` bounds the numbers by which columns are named."""
-        self._position = np.full(size, -1, dtype=np.int64)
-        self._factor: Singles | None = None
+    def __init__(self) -> None:
+        """Without a factor."""
+        self._factor: Factor | None = None
         self._stale = True
 
     def step(
@@ -56,11 +52,11 @@ class Newton:
         enough : float64 [s]
             Stop once no gradient is larger.
         """
-        if self._stale or support.size <= SMALL:
-            self._renew(form, support, names, l2)
+        if self._stale or support.size <= SMALL or not self._follow(form, support, names, l2):
+            self._factor = factored(form, support, names, l2) if support.size <= MAX_FACTOR else None
         scale = form.curvature[support] + l2
         step, rest = np.zeros_like(slope), slope.copy()
-        z = self._precondition(names, scale, rest)
+        z = self._solve(names, scale, rest)
         direction, rho = z.copy(), float(rest @ z)
         limit = _MAX_ITERATIONS if self._factor is None else _patience(form, support.size)
         for iteration in range(limit):
@@ -68,6 +64,7 @@ class Newton:
             image = form.apply(support, direction) + l2 * direction
             bend = float(direction @ image)
             if rho <= 0.0:
+                self._stale = rho < 0.0
                 break
             if bend <= _FLAT * float(direction @ (scale * direction)):
                 reach = _reach(b + step, direction)
@@ -79,35 +76,17 @@ class Newton:
             if (np.abs(rest) <= enough).all():
                 self._stale = False
                 break
-            z = self._precondition(names, scale, rest)
+            z = self._solve(names, scale, rest)
             rho, old = float(rest @ z), rho
             direction = z + (rho / old) * direction
         return step
 
-    def _renew(self, form: Quadratic, support: Ints, names: Ints, l2: Floats) -> None:
-        self._factor = None
-        if support.size > MAX_FACTOR:
-            return
-        gram = form.gram(support)
-        gram[np.diag_indices_from(gram)] += (l2 + _RIDGE * (form.curvature[support] + l2)).astype(np.float32)
-        self._position[:] = -1
-        if cholesky.factor(gram):
-            self._factor = gram
-            self._position[names] = np.arange(names.size)
+    def _follow(self, form: Quadratic, support: Ints, names: Ints, l2: Floats) -> bool:
+        """Have the factor follow the support where products are at hand; elsewhere it stays as it is."""
+        return self._factor is None or not isinstance(form, GramForm) or self._factor.follow(form, support, names, l2)
 
-    def _precondition(self, names: Ints, scale: Floats, rest: Floats) -> Floats:
-        """Solve with the factor where it knows the column, with the diagonal elsewhere."""
-        z = rest / scale
-        if self._factor is None:
-            return z
-        position = self._position[names]
-        known = position >= 0
-        inner = np.zeros(self._factor.shape[0], dtype=np.float32)
-        largest = float(np.max(np.abs(rest), initial=0.0)) or 1.0
-        inner[position[known]] = rest[known] / largest
-        cholesky.solve(self._factor, inner)
-        z[known] = inner[position[known]].astype(np.float64) * largest
-        return z
+    def _solve(self, names: Ints, scale: Floats, rest: Floats) -> Floats:
+        return rest / scale if self._factor is None else self._factor.solve(names, rest, scale)
 
 
 def _patience(form: Quadratic, size: int) -> int:

@@ -75,9 +75,9 @@ class Shareable(Smooth, Protocol):
 class ProximalNewton:
     """Solves batches of lambdas one after the other; keeps what one can reuse of the last."""
 
-    def __init__(self, size: int) -> None:
-        """``size`` bounds the numbers by which columns are named."""
-        self._newton = Newton(size)
+    def __init__(self) -> None:
+        """With nothing of a last one."""
+        self._newton = Newton()
         self._hessians: list[tuple[float, Curvature]] = []  # at which lambda, newest last
         self._times: dict[float, int] = {}  # that one was asked for at a lambda
 

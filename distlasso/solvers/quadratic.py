@@ -139,6 +139,10 @@ class GramForm:
         descent.restrict_gram(self._gram, columns, narrow)
         return narrow.T
 
+    def products(self, rows: Ints, columns: Ints) -> NDArray[np.float32]:
+        """Hessian of some columns with others, in float32."""
+        return np.take(self._gram[rows], columns, axis=1).astype(np.float32, copy=False)
+
     def hessian(self, columns: Ints) -> Floats:
         return np.ascontiguousarray(self._gram[np.ix_(columns, columns)])
 

@@ -108,16 +108,14 @@ class StrongBlocks:
 
     Parameters
     ----------
-    size : int
-        Bounds the numbers by which columns are named.
     width, held : int
         Columns of a block, and how many Grams may be kept where they do not change.
     fixed : bool
         Whether the Hessian is the same everywhere: squared loss.
     """
 
-    def __init__(self, size: int, *, width: int, held: int, fixed: bool) -> None:
-        self._newton = Newton(size)
+    def __init__(self, *, width: int, held: int, fixed: bool) -> None:
+        self._newton = Newton()
         self._width, self._most, self._fixed = width, held, fixed
 
     def solve(
