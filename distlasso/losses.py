@@ -131,7 +131,9 @@ class Logistic:
     def value(self, y: Floats, eta: Floats) -> Floats:
         """log(1 + e^eta) - y eta - H(y), H the binary entropy; for classes, log(1 + e^((1 - 2y) eta))."""
         away = (1.0 - 2.0 * y) * eta
-        value = np.maximum(away, 0.0) + np.log1p(np.exp(-np.abs(away)))
+        value = np.exp(-np.abs(away))
+        np.log1p(value, out=value)  # in place: to fill fresh memory takes as long as the arithmetic
+        value += np.maximum(away, 0.0, out=away)
         rows = np.flatnonzero((y > 0.0) & (y < 1.0))
         if rows.size:
             value[rows] = _divergence(y[rows], eta[rows])

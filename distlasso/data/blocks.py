@@ -192,10 +192,11 @@ class DenseBlock:
         for part in _pieces(self.shape[1], _PIECE_COLUMNS):
             found: Statistics | None = None
             for rows in _pieces(self.shape[0], _PIECE_ROWS):
-                stored = np.ascontiguousarray(self._X[rows, part])
-                scratch = np.empty(stored.shape)
-                dense.widen(stored, 0, 0, zero, self._code, hole, scratch)
-                piece = of_piece(scratch, weight[rows], y[rows])
+                values = np.ascontiguousarray(self._X[rows, part])
+                if values.dtype != np.float64 or self._code is not None:
+                    stored, values = values, np.empty(values.shape)
+                    dense.widen(stored, 0, 0, zero, self._code, hole, values)
+                piece = of_piece(values, weight[rows], y[rows])
                 found = piece if found is None else merge(found, piece)
             assert found is not None
             columns.append(found)
