@@ -158,7 +158,7 @@ class DenseBlock:
 
     def gather(self, columns: Ints) -> NDArray[np.generic]:
         if self._X.flags.f_contiguous:
-            return np.asfortranarray(self._X[:, columns])
+            return np.take(self._X.T, columns, axis=0).T
         out = np.empty((columns.size, self.shape[0]), self._X.dtype)
         for rows in _pieces(self.shape[0], _PIECE_ROWS):
             dense.gather_columns(self._stored, rows.start, rows.stop, columns, out)

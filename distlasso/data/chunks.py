@@ -37,6 +37,7 @@ class Layout:
     chunk_columns: int
     unit_rows: int
     unit_columns: int
+    by_columns: bool = False  # values of a column lie one after the other in a chunk, as wide data are worked on
 
     def units(self, n: int, p: int, done: int) -> list[tuple[int, int, int, int]]:
         """Rectangles (r0, r1, c0, c1) still to be written."""
@@ -100,7 +101,7 @@ def plan_layout(
                 f"memory={memory / 1e6:.0f} MB: pass smaller `chunks` or more `memory`"
             )
         across = max(1, room // (rows * columns * itemsize))
-        return Layout("dense", rows, columns, rows, min(p, across * columns))
+        return Layout("dense", rows, columns, rows, min(p, across * columns), by_columns=p > n)
     rows, columns = _checked(chunks, shape) if chunks else shape
     entries = max(1, min(room, 4 * _CHUNK_BYTES) // ENTRY_BYTES)
     if kind == "csr":

@@ -222,7 +222,7 @@ class _Writer:
         (n, p), layout = self.source.shape, self.layout
         if layout.encoding == "dense":
             chunks = (layout.chunk_rows, layout.chunk_columns)
-            X = create_array(self.group, "X", (n, p), chunks, self.source.dtype)
+            X = create_array(self.group, "X", (n, p), chunks, self.source.dtype, by_columns=layout.by_columns)
             if self.source.missing_value is not None:
                 X.attrs["missing_value"] = spelled(self.source.missing_value)
             return
@@ -259,7 +259,7 @@ class _Writer:
         weight = np.ones(r1 - r0) if batch.weight is None else batch.weight
         X = batch.X if self.layout.encoding != "dense" or not sp.issparse(batch.X) else batch.X.toarray()
         if self.layout.encoding == "dense":
-            X = np.ascontiguousarray(X, dtype=self.source.dtype)
+            X = np.asarray(X, dtype=self.source.dtype, order="F" if self.layout.by_columns else "C")
         else:
             X = sp.csr_array(X) if self.layout.encoding == "csr" else sp.csc_array(X)
             X.sort_indices()
@@ -276,7 +276,8 @@ class _Writer:
             statistics.append(found)
         else:
             statistics[-1] = merge(statistics[-1], found)
-        for values in (y, weight, *((X.data, X.indices, X.indptr) if sp.issparse(X) else (X,))):
+        stored = (X.data, X.indices, X.indptr) if sp.issparse(X) else (X.T if self.layout.by_columns else X,)
+        for values in (y, weight, *stored):
             digest.update(np.ascontiguousarray(values).data.cast("B"))
         for role, own in (("offset", batch.offset), ("fold", batch.fold)):
             if own is not None:

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import zarr
+from zarr.codecs import TransposeCodec
 
 from distlasso.data.bounded import MOST_INNER, Bounded, bounded, room
 from distlasso.errors import StoreError
@@ -129,14 +130,16 @@ def chunk_paths(array: Any, selection: tuple[slice, ...]) -> Iterator[str]:
 
 
 def _bounded(array: Any, most: int) -> Any:
-    metadata = array.metadata
+    metadata, config = array.metadata, array.async_array.config
     if metadata.zarr_format == 3:
         ours = replace(metadata, codecs=tuple(bounded(codec) for codec in metadata.codecs))
+        if any(type(codec) is TransposeCodec and tuple(codec.order) == (1, 0) for codec in metadata.codecs):
+            config = replace(config, order="F")  # as chunks lie, or zarr would turn each of them round
     else:
         compressor = None if metadata.compressor is None else Bounded(metadata.compressor, most)
         filters = None if metadata.filters is None else tuple(Bounded(one, most) for one in metadata.filters)
         ours = replace(metadata, compressor=compressor, filters=filters)
-    return zarr.Array(type(array.async_array)(ours, array.store_path, array.async_array.config))
+    return zarr.Array(type(array.async_array)(ours, array.store_path, config))
 
 
 def _count(shape: tuple[int, ...], chunk: tuple[int, ...]) -> int:

@@ -37,6 +37,7 @@ class Seen:
         total = 0
         for part in parts:
             # The checksum that chunks have too: it has an instruction of its own, and costs a tenth of zlib's.
-            total = google_crc32c.extend(total, np.ascontiguousarray(part).view(np.uint8).reshape(-1))
+            flat = np.ascontiguousarray(part if part.flags.c_contiguous else part.T)
+            total = google_crc32c.extend(total, flat.view(np.uint8).reshape(-1))
         if self._sums.setdefault((i, j), total) != total:
             raise StoreError(f"chunk {path()} has changed since it was first read: fit on data that stand still")

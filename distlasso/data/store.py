@@ -19,7 +19,7 @@ from typing import Any, final
 import numpy as np
 import zarr
 from numpy.typing import NDArray
-from zarr.codecs import BloscCodec, Crc32cCodec
+from zarr.codecs import BloscCodec, Crc32cCodec, TransposeCodec
 
 from distlasso.data import metadata, plain
 from distlasso.data.blocks import Block
@@ -122,8 +122,10 @@ def dense_codecs(dtype: np.dtype[Any]) -> list[Any]:
     return [BloscCodec(cname="lz4", shuffle="bitshuffle", typesize=dtype.itemsize), Crc32cCodec()]
 
 
-def create_array(group: Any, name: str, shape: tuple[int, ...], chunks: tuple[int, ...], dtype: Any) -> Any:
-    """Create a checksummed array."""
+def create_array(
+    group: Any, name: str, shape: tuple[int, ...], chunks: tuple[int, ...], dtype: Any, *, by_columns: bool = False
+) -> Any:  # fmt: skip
+    """Create a checksummed array, in whose chunks the values of a row or of a column lie one after the other."""
     kind = np.dtype(dtype)
     codecs = dense_codecs(kind)
     if name.endswith(("data", "indices")):
@@ -131,7 +133,7 @@ def create_array(group: Any, name: str, shape: tuple[int, ...], chunks: tuple[in
     dimensions = {"X": ("rows", "columns")}.get(name)
     return group.create_array(
         name, shape=shape, chunks=tuple(max(1, c) for c in chunks), dtype=kind, compressors=codecs,
-        dimension_names=dimensions,
+        dimension_names=dimensions, filters=[TransposeCodec(order=(1, 0))] if by_columns else [],
     )  # fmt: skip
 
 
@@ -214,11 +216,11 @@ def _dense(name: str, array: Any, strict: bool) -> dict[str, Any]:
         raise StoreError(f"{name}: X is empty, it has {n} rows and {p} columns")
     rows, columns = array.shards or array.chunks
     row_bounds, col_bounds = _regular(n, rows), _regular(p, columns)
-    checksums = None if array.metadata.zarr_format != 3 else plain.checksums(array.metadata.to_dict(), array.dtype.itemsize)
+    how = None if array.metadata.zarr_format != 3 else plain.plainly(array.metadata.to_dict(), array.dtype.itemsize)
     return {
         "shape": (n, p), "dtype": array.dtype, "encoding": "dense", "row_bounds": row_bounds,
         "col_bounds": col_bounds, "nnz": n * p, "nbytes": n * p * array.dtype.itemsize, "missing_value": code,
-        "reader": StoredDense(array, row_bounds, col_bounds, strict, code, Seen(), checksums),
+        "reader": StoredDense(array, row_bounds, col_bounds, strict, code, Seen(), how),
     }  # fmt: skip
 
 
@@ -275,7 +277,7 @@ class StoredDense:
     strict: bool
     missing_value: Code | None
     seen: Seen
-    checksums: bool | None  # None: chunks are not plain
+    how: plain.Plain | None  # None: chunks are not plain
 
     def read(self, i: int, j: int) -> Block:
         """Read and decode a tile."""
@@ -290,11 +292,14 @@ class StoredDense:
     def _plain(self, rows: slice, columns: slice) -> NDArray[Any] | None:
         """The tile without zarr, where its chunk is a plain local file."""
         path = next(metadata.chunk_paths(self.array, (rows, columns)))
-        if self.checksums is None or not path.startswith("/"):
+        if self.how is None or not path.startswith("/"):
             return None
         metadata.own_chunks(self.array, (rows, columns), strict=self.strict)
-        chunk = plain.read(path, self.array.chunks, self.array.dtype, checked=self.checksums)
-        return None if chunk is None else np.ascontiguousarray(chunk[: rows.stop - rows.start, : columns.stop - columns.start])
+        chunk = plain.read(path, self.array.chunks, self.array.dtype, self.how)
+        if chunk is None:
+            return None
+        own = chunk[: rows.stop - rows.start, : columns.stop - columns.start]
+        return np.asfortranarray(own) if self.how.by_columns else np.ascontiguousarray(own)
 
 
 @final
