@@ -20,6 +20,7 @@ from distlasso.runtime.worker import Answer, Run, answer_run, forget, versions
 _LARGE = 1 << 20
 _POLL_SECONDS = 1.0
 _CHECK_SECONDS = 10.0  # then it is asked again: questions and answers get lost with connections
+_REACH_SECONDS = 2.0
 _GOODBYE_SECONDS = 2.0
 
 
@@ -77,6 +78,7 @@ class Wire:
         self._news: queue.SimpleQueue[News] = queue.SimpleQueue()
         self._tasks: dict[tuple[int, int], Promise[None]] = {}  # by round and number
         self._checks: dict[str, Promise[None]] = {}
+        self._reached: set[str] = set()  # workers that answer the client itself: long answers need not go by the scheduler
         self._comm = client.scheduler_comm
         client.subscribe_topic("all", self._hear)
         self._told: dict[str, Member] = {}
@@ -141,7 +143,7 @@ class Wire:
             done, loop = asyncio.Event(), asyncio.get_running_loop()
             future.add_done_callback(lambda _: loop.call_soon_threadsafe(done.set))
             await done.wait()  # a gather that is given up while it waits complains
-            result = await self._client.gather(future, asynchronous=True)
+            result = await self._client.gather(future, direct=worker in self._reached, asynchronous=True)
             self._news.put(Came(place[1], place[0], result))
         except asyncio.CancelledError:
             if place in self._tasks:  # not by us: what it waited for was cancelled
@@ -160,12 +162,23 @@ class Wire:
             async with asyncio.timeout(_CHECK_SECONDS):
                 found = await self._client.run(versions, workers=[worker], on_error="return", asynchronous=True)
                 result = found[worker]
+            if isinstance(result, dict) and await self._reaches(worker):
+                self._reached.add(worker)
         except Exception as error:  # what a worker raises while it unpickles can be anything
             result = error
         if isinstance(result, OSError):
             await asyncio.sleep(_POLL_SECONDS)  # who cannot be reached is asked again
         self._checks.pop(worker, None)
         self._news.put(Checked(worker, result))
+
+    async def _reaches(self, worker: str) -> bool:
+        """Whether there is a way to a worker that does not lead by the scheduler."""
+        try:
+            async with asyncio.timeout(_REACH_SECONDS):
+                await self._client.rpc(worker).identity()
+        except Exception:  # firewalls, names that nobody knows, other certificates
+            return False
+        return True
 
     async def _look(self) -> None:
         """Tell who is there whenever that changes: news of somebody's death may have been lost."""
