@@ -41,6 +41,8 @@ from distlasso.runtime.plan import plan_bundles
 
 Floats = NDArray[np.float64]
 
+_KEPT = 1 << 30  # decoded bytes of a store whose tiles are kept, where no memory is stated
+
 
 @dataclass(frozen=True, slots=True)
 class Opened:
@@ -186,11 +188,14 @@ def opened(
             by_columns = form.kind == "residual" and dataset.row_bounds.size == 2 and dataset.col_bounds.size > 2
             by_columns = by_columns and options.solver != "admm"
             grams = form.kind == "gram" and not options.by_rounds
+            left = _KEPT if options.memory is None else options.memory - projection.coordinator_bytes
+            keeps = not dataset.in_memory and dataset.nbytes <= left
             plan = plan_bundles(dataset.row_bounds, dataset.col_bounds, by_columns=by_columns, room=projection.room,
-                                answer=8 * dataset.shape[1] ** (2 if grams else 1))  # fmt: skip
+                                answer=8 * dataset.shape[1] ** (2 if grams else 1), keeps=keeps)  # fmt: skip
             rows = make_rows(dataset)
             options = replace(options, listener=place.open(dataset, plan, rows, options.listener))
-            beside = projection.coordinator_bytes + place.tiles_at_once() * projection.tile_bytes
+            decoded = place.tiles_at_once() * projection.tile_bytes
+            beside = projection.coordinator_bytes + decoded + (dataset.nbytes if keeps and decoded else 0)
             exchange = Exchange(place, options.loss, None, options.listener, resident=dataset.resident)
             if checkpoint is not None:
                 room = None if options.memory is None else options.memory // 4

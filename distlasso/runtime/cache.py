@@ -19,7 +19,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from distlasso.data.blocks import Block, DenseBlock
-from distlasso.data.dataset import as_block
+from distlasso.data.dataset import Dataset, as_block
 from distlasso.queries import Place, Recall
 from distlasso.runtime.traffic import carried
 
@@ -77,6 +77,34 @@ class TileCache:
         while self._held > nbytes:
             _, oldest = self._tiles.popitem(last=False)
             self._held -= oldest.nbytes
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A dataset whose tiles are kept once they are read; all of them have room."""
+
+    dataset: Dataset
+    tiles: TileCache
+
+    @property
+    def row_bounds(self) -> Ints:
+        """Row bounds of the grid."""
+        return self.dataset.row_bounds
+
+    @property
+    def col_bounds(self) -> Ints:
+        """Column bounds of the grid."""
+        return self.dataset.col_bounds
+
+    @property
+    def in_memory(self) -> bool:
+        """The first time they are read."""
+        return False
+
+    def tile(self, i: int, j: int) -> Block:
+        """Tile of row range i and column range j."""
+        return self.tiles.get((i, j), lambda: self.dataset.tile(i, j))
 
 
 @final

@@ -38,7 +38,7 @@ from distlasso.queries import (
     merge_answers,
 )
 from distlasso.runtime.blas import one_blas_thread
-from distlasso.runtime.cache import StrongColumns, room_of
+from distlasso.runtime.cache import Kept, StrongColumns, TileCache, room_of
 from distlasso.runtime.plan import Bundle, MergeTree, Plan
 from distlasso.runtime.traffic import asked, carried
 
@@ -273,10 +273,12 @@ def _side_by_side(pool: ThreadPoolExecutor, work: Callable[..., Any], *items: It
 class Local:
     """Bundles one after the other on ``threads`` threads of this process."""
 
-    def __init__(self, threads: int = 1) -> None:
-        self._threads = threads
+    def __init__(self, threads: int = 1, *, keeps_tiles: bool = False) -> None:
+        """``keeps_tiles`` is whether tiles are kept where the plan says so."""
+        self._threads, self._keeps_tiles = threads, keeps_tiles
         self._bytes = self._moved = 0
         self._kept: StrongColumns | None = None
+        self._tiled: Tiled | None = None
 
     def place(self, dataset: Dataset) -> Dataset:
         """Everything is within reach of this process."""
@@ -285,6 +287,7 @@ class Local:
     def open(self, dataset: Dataset, plan: Plan, rows: Sequence[RowSpace], listener: Listener = ignore) -> Listener:
         """Prepare to answer requests about a dataset; nothing happens here that would have to be said."""
         self._dataset, self._plan, self._rows = dataset, plan, rows
+        self._tiled = Kept(dataset, TileCache(dataset.nbytes)) if plan.keeps and self._keeps_tiles else dataset
         self._bytes = self._moved = 0
         self._kept = StrongColumns()
         return listener
@@ -329,11 +332,12 @@ class Local:
 
     def _answer(self, asks: Sequence[Ask], threads: int) -> tuple[list[list[object]], int]:
         """Answer requests bundle by bundle; returns also how many bytes the answers of all bundles have."""
-        bundles, moved = self._plan.bundles, 0
+        bundles, moved, tiled = self._plan.bundles, 0, self._tiled
+        assert tiled is not None
         tree = MergeTree(len(bundles), merge_all(asks, self._plan.axis))
 
         def one(bundle: Bundle, each: Callable[..., Iterable[Any]] = map) -> list[list[object]]:
-            return answer_bundle(Part(self._dataset, bundle, self._rows, each=each), asks, self._kept)
+            return answer_bundle(Part(tiled, bundle, self._rows, each=each), asks, self._kept)
 
         def add(bundle: Bundle, found: list[list[object]]) -> None:
             nonlocal moved
@@ -372,15 +376,16 @@ class Local:
         return 2 * self._threads
 
     def close(self) -> None:
-        """Let go of the columns that were kept."""
-        self._kept = None
+        """Let go of the columns and tiles that were kept."""
+        self._kept = self._tiled = None
 
 
 def serial() -> Local:
-    """Return the reference runtime: one bundle after the other."""
+    """Return the reference runtime: one bundle after the other, read as often as it is asked about."""
     return Local(1)
 
 
 def threads() -> Local:
     """Return the runtime for data in memory: one thread a processor this process may use."""
-    return Local(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return Local(count, keeps_tiles=True)

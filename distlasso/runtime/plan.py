@@ -44,6 +44,7 @@ class Plan:
     axis: int
     room: int | None = None  # bytes of strong columns that a runtime in this process may keep; None: all of them
     answer: int = 0  # bytes of the largest answer that is sure to be asked for
+    keeps: bool = False  # whether a runtime in this process may keep all tiles that it has read
 
     def chain(self, row_bounds: Ints) -> int:
         """Additions, one after the other, on the longest way of a row into a sum over all rows, at most.
@@ -55,7 +56,9 @@ class Plan:
         return int(np.diff(row_bounds).max()) + below + levels
 
 
-def plan_bundles(row_bounds: Ints, col_bounds: Ints, *, by_columns: bool, room: int | None = None, answer: int = 0) -> Plan:
+def plan_bundles(
+    row_bounds: Ints, col_bounds: Ints, *, by_columns: bool, room: int | None = None, answer: int = 0, keeps: bool = False
+) -> Plan:  # fmt: skip
     """Cut a tile grid into at most 64 bundles: full-width bands of rows, or full-height bands of columns."""
     rows, cols = row_bounds.size - 1, col_bounds.size - 1
     tiles = cols if by_columns else rows
@@ -63,8 +66,8 @@ def plan_bundles(row_bounds: Ints, col_bounds: Ints, *, by_columns: bool, room: 
     cuts = [tiles * k // count for k in range(count + 1)]
     pairs = zip(cuts[:-1], cuts[1:], strict=True)
     if by_columns:
-        return Plan(tuple(Bundle(k, 0, rows, a, b) for k, (a, b) in enumerate(pairs)), 1, room, answer)
-    return Plan(tuple(Bundle(k, a, b, 0, cols) for k, (a, b) in enumerate(pairs)), 0, room, answer)
+        return Plan(tuple(Bundle(k, 0, rows, a, b) for k, (a, b) in enumerate(pairs)), 1, room, answer, keeps)
+    return Plan(tuple(Bundle(k, a, b, 0, cols) for k, (a, b) in enumerate(pairs)), 0, room, answer, keeps)
 
 
 @dataclass(slots=True)

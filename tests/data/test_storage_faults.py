@@ -17,6 +17,7 @@ from zarr.storage import LocalStore
 import distlasso as dl
 from distlasso.data import plain, retry
 from distlasso.events import PassFinished
+from distlasso.path import opened
 from tests.chaos.farm import Farm
 
 OPTIONS: dict[str, Any] = {"n_lambdas": 8, "lambda_min_ratio": 0.1, "loss": "huber"}
@@ -176,6 +177,20 @@ def test_a_chunk_that_changes_during_a_fit_is_named(tmp_path: Path) -> None:
 
     with pytest.raises(dl.StoreError, match=f"chunk {ds.path}/X/c/2/0 has changed since it was first read"):
         dl.fit_path(ds, runtime="serial", on_event=change, **OPTIONS)
+
+
+@pytest.mark.parametrize(("kept", "memory"), [(0, None), (1 << 20, None), (0, "9MB"), (1 << 20, "400kB")])
+def test_tiles_are_read_once_a_fit_where_all_have_room_and_once_a_pass_elsewhere(
+    tmp_path: Path, kept: int, memory: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(opened, "_KEPT", kept)
+    ds, rng, reads = store(tmp_path), np.random.default_rng(0), []
+    wide = dl.ingest((rng.standard_normal((40, 900)), rng.standard_normal(40)), tmp_path / "wide.zarr", chunks=(40, 300))
+    read = type(ds.reader).read
+    monkeypatch.setattr(type(ds.reader), "read", lambda self, i, j: reads.append((i, j)) or read(self, i, j))
+    path = dl.fit_path(wide, n_lambdas=8, lambda_min_ratio=0.1, memory=memory)
+    once = bool(kept) if memory is None else memory == "9MB"
+    assert path.passes > 1 and (sorted(reads) == [(0, 0), (0, 1), (0, 2)]) == once
 
 
 def test_a_chunk_that_changes_is_noticed_by_whoever_reads_it_next(tmp_path: Path) -> None:
