@@ -19,7 +19,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from distlasso.data.blocks import Block, DenseBlock
-from distlasso.data.dataset import Dataset, as_block
+from distlasso.data.dataset import as_block
 from distlasso.queries import Place, Recall
 from distlasso.runtime.traffic import carried
 
@@ -80,31 +80,16 @@ class TileCache:
 
 
 @final
-@dataclass(frozen=True, slots=True)
-class Kept:
-    """A dataset whose tiles are kept once they are read; all of them have room."""
+class Keeping:
+    """A reader that keeps the tiles that it has read, as far as they have room."""
 
-    dataset: Dataset
-    tiles: TileCache
+    def __init__(self, reader: Any, tiles: TileCache) -> None:
+        """``tiles`` are to be those of this reader alone."""
+        self._reader, self._tiles = reader, tiles
 
-    @property
-    def row_bounds(self) -> Ints:
-        """Row bounds of the grid."""
-        return self.dataset.row_bounds
-
-    @property
-    def col_bounds(self) -> Ints:
-        """Column bounds of the grid."""
-        return self.dataset.col_bounds
-
-    @property
-    def in_memory(self) -> bool:
-        """The first time they are read."""
-        return False
-
-    def tile(self, i: int, j: int) -> Block:
+    def read(self, i: int, j: int) -> Block:
         """Tile of row range i and column range j."""
-        return self.tiles.get((i, j), lambda: self.dataset.tile(i, j))
+        return self._tiles.get((i, j), lambda: self._reader.read(i, j))
 
 
 @final

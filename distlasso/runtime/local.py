@@ -38,7 +38,7 @@ from distlasso.queries import (
     merge_answers,
 )
 from distlasso.runtime.blas import one_blas_thread
-from distlasso.runtime.cache import Kept, StrongColumns, TileCache, room_of
+from distlasso.runtime.cache import Keeping, StrongColumns, TileCache, room_of
 from distlasso.runtime.plan import Bundle, MergeTree, Plan
 from distlasso.runtime.traffic import asked, carried
 
@@ -278,7 +278,7 @@ class Local:
         self._threads, self._keeps_tiles = threads, keeps_tiles
         self._bytes = self._moved = 0
         self._kept: StrongColumns | None = None
-        self._tiled: Tiled | None = None
+        self._tiles = TileCache(0)
 
     def place(self, dataset: Dataset) -> Dataset:
         """Everything is within reach of this process."""
@@ -286,8 +286,10 @@ class Local:
 
     def open(self, dataset: Dataset, plan: Plan, rows: Sequence[RowSpace], listener: Listener = ignore) -> Listener:
         """Prepare to answer requests about a dataset; nothing happens here that would have to be said."""
+        if plan.keeps and self._keeps_tiles:
+            self._tiles = TileCache(dataset.nbytes)
+            dataset = replace(dataset, reader=Keeping(dataset.reader, self._tiles))
         self._dataset, self._plan, self._rows = dataset, plan, rows
-        self._tiled = Kept(dataset, TileCache(dataset.nbytes)) if plan.keeps and self._keeps_tiles else dataset
         self._bytes = self._moved = 0
         self._kept = StrongColumns()
         return listener
@@ -332,12 +334,11 @@ class Local:
 
     def _answer(self, asks: Sequence[Ask], threads: int) -> tuple[list[list[object]], int]:
         """Answer requests bundle by bundle; returns also how many bytes the answers of all bundles have."""
-        bundles, moved, tiled = self._plan.bundles, 0, self._tiled
-        assert tiled is not None
+        bundles, moved = self._plan.bundles, 0
         tree = MergeTree(len(bundles), merge_all(asks, self._plan.axis))
 
         def one(bundle: Bundle, each: Callable[..., Iterable[Any]] = map) -> list[list[object]]:
-            return answer_bundle(Part(tiled, bundle, self._rows, each=each), asks, self._kept)
+            return answer_bundle(Part(self._dataset, bundle, self._rows, each=each), asks, self._kept)
 
         def add(bundle: Bundle, found: list[list[object]]) -> None:
             nonlocal moved
@@ -377,7 +378,8 @@ class Local:
 
     def close(self) -> None:
         """Let go of the columns and tiles that were kept."""
-        self._kept = self._tiled = None
+        self._kept = None
+        self._tiles.shrink(0)
 
 
 def serial() -> Local:
