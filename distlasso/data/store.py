@@ -1,7 +1,8 @@
 """The store: a zarr v3 group that holds a matrix, its target and its statistics. The only code that knows zarr.
 
-Layout: ``X`` is a 2-D array (dense; the attribute ``missing_value`` says which value means missing, if any does) or an
-AnnData-encoded group ``data, indices, indptr`` (sparse); beside it ``y``, ``sample_weight``, ``offset``,
+Layout: ``X`` is a 2-D array (dense; the attribute ``missing_value`` says which value means missing, if any does; the codec
+``transpose`` says that chunks hold one column after the other, as they do where columns are more than rows) or an AnnData-encoded
+group ``data, indices, indptr`` (sparse); beside it ``y``, ``sample_weight``, ``offset``,
 ``feature_names`` and the group ``statistics``. Every chunk that is written here carries a crc32c checksum. Stores written
 by others (no ``distlasso`` attribute) are read in place. An unfinished store is refused by name. Read next:
 ``ingest.py``, which fills a store.
