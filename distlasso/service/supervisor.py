@@ -5,6 +5,7 @@ One thread; what is decided is decided by the state machine. Read next: ``jobs.p
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -37,11 +38,8 @@ class _Child:
         """Ask it to end, once."""
         if not self.told and self.process.stdin is not None:
             self.told, self.kill_at = True, time.monotonic() + _GRACE_SECONDS
-            try:
+            with contextlib.suppress(OSError):  # it has ended already
                 self.process.stdin.write(b"stop\n")
-                self.process.stdin.flush()
-            except OSError:  # it has ended already
-                pass
 
 
 @final
@@ -109,7 +107,10 @@ class Supervisor:
         attempt = record.job.attempt
         command = [*self._command, record.id, str(attempt), *self._options]
         with self._files.log(record.id).open("ab") as log:
-            process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=log, stderr=log, env=_environment())
+            # Unbuffered: what a runner that has ended was not told would be written once more when its pipe is closed.
+            process = subprocess.Popen(
+                command, bufsize=0, stdin=subprocess.PIPE, stdout=log, stderr=log, env=_environment()
+            )  # fmt: skip
         with self._lock:
             self._children[record.id, attempt] = _Child(record.id, attempt, process)
 

@@ -7,18 +7,21 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pytest
-from served import Served, until
+from served import Here, Served, until
 
 import distlasso as dl
 from distlasso.service.client import Client
-from distlasso.service.store import SQLiteStore
+from distlasso.service.runner import FENCED
+from distlasso.service.store import JobRecord, SQLiteStore
 
 KILLS = int(os.environ.get("DISTLASSO_KILLS", "3"))
 FIT: dict[str, Any] = {"kind": "fit", "dataset": "./wide.zarr", "output": "w", "options": {"n_lambdas": 600}}
@@ -151,3 +154,13 @@ def test_a_second_service_on_the_same_store_is_refused(serve: Callable[..., Serv
     serve()
     with pytest.raises(AssertionError, match="another service runs"):
         serve()
+
+
+def test_a_service_ends_though_a_runner_ended_just_before_it_was_asked_to(here: Here) -> None:
+    supervisor = here.service.supervisor
+    supervisor._command = [sys.executable, "-c", f"raise SystemExit({FENCED})"]
+    supervisor._spawn(cast(JobRecord, SimpleNamespace(id="job-1", job=SimpleNamespace(attempt=1))))
+    (child,) = supervisor._children.values()
+    child.process.wait()
+    supervisor.shutdown()
+    assert child.told and not supervisor._children
