@@ -96,7 +96,7 @@ class Factor:
         order = _Numbered(names).places(self._new.names)
         own = support[order]
         self._schur = np.asfortranarray(form.products(own, own) - self._new_apart @ self._new_apart.T, dtype=np.float64)
-        self._schur[np.diag_indices_from(self._schur)] += ridge(form.curvature[own], l2[order])
+        self._schur[np.diag_indices_from(self._schur)] += _ridge(form.curvature[own], l2[order])
         return cholesky.factor(self._schur)
 
     def _apart(self, y: Singles) -> Singles:
@@ -130,11 +130,11 @@ class Factor:
 def factored(form: Quadratic, support: Ints, names: Ints, l2: Floats) -> Factor | None:
     """The factor of a support; None where rounding has made the Hessian indefinite."""
     gram = form.gram(support)
-    gram[np.diag_indices_from(gram)] += ridge(form.curvature[support], l2).astype(np.float32)
+    gram[np.diag_indices_from(gram)] += _ridge(form.curvature[support], l2).astype(np.float32)
     return Factor(gram, names) if cholesky.factor(gram) else None
 
 
-def ridge(curvature: Floats, l2: Floats) -> Floats:
+def _ridge(curvature: Floats, l2: Floats) -> Floats:
     """What is added to the diagonal."""
     return l2 + _RIDGE * (curvature + l2)
 

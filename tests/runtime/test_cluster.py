@@ -19,6 +19,7 @@ import pytest
 
 import distlasso as dl
 from distlasso.events import PassFinished
+from distlasso.runtime.wire import Wire
 
 
 @pytest.fixture(scope="module")
@@ -58,6 +59,28 @@ def test_any_number_of_workers_gives_the_bits_of_serial(store: dl.Dataset, wide:
             serial = dl.fit_path(whole, runtime="serial", **OPTIONS)
             same_bits(dl.fit_path(whole, runtime=cluster, **OPTIONS), serial)
             same_bits(dl.fit_path(whole, runtime=three, **OPTIONS), serial)
+
+
+@pytest.mark.parametrize("reached", [True, False], ids=["reached", "behind a firewall"])
+def test_answers_come_from_the_workers_themselves_only_where_these_answer_the_client(
+    wide: dl.Dataset, cluster: dl.Cluster, reached: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ways, gather = [], distributed.Client.gather
+
+    def counted(self: Any, futures: Any, *args: Any, **options: Any) -> Any:
+        ways.append(options["direct"])
+        return gather(self, futures, *args, **options)
+
+    monkeypatch.setattr(distributed.Client, "gather", counted)
+    if not reached:
+
+        async def never(self: Any, worker: str) -> bool:
+            return False
+
+        monkeypatch.setattr(Wire, "_reaches", never)
+    path = dl.fit_path(wide, runtime=cluster, **OPTIONS)
+    assert (True in ways) == reached and ways
+    same_bits(path, dl.fit_path(wide, runtime="serial", **OPTIONS))
 
 
 def fresh_pages() -> int:
