@@ -183,21 +183,26 @@ class DenseBlock:
         return total.astype(np.float64, copy=False)
 
     def moments(self, weight: Floats, y: Floats) -> Statistics:
-        if self._X.flags.f_contiguous and self._code is None and (weight > 0).all():
-            return _column_moments(self._X, weight, y)
+        there = np.flatnonzero(weight)
+        whole = there.size == weight.size
+        if self._X.flags.f_contiguous and self._code is None and there.size:
+            return _column_moments(self._X if whole else self.some(there)._X, weight[there], y[there])
+        if not there.size:
+            there = np.zeros(1, dtype=np.int64)
         width = min(_PIECE_COLUMNS, self.shape[1])
         zero, hole = np.zeros(width), np.full(width, np.nan)
         of_piece = _dense_moments if self._code is None else _present_moments
         columns = []
         for part in _pieces(self.shape[1], _PIECE_COLUMNS):
             found: Statistics | None = None
-            for rows in _pieces(self.shape[0], _PIECE_ROWS):
+            for piece in _pieces(there.size, _PIECE_ROWS):
+                rows = piece if whole else there[piece]
                 values = np.ascontiguousarray(self._X[rows, part])
                 if values.dtype != np.float64 or self._code is not None:
                     stored, values = values, np.empty(values.shape)
                     dense.widen(stored, 0, 0, zero, self._code, hole, values)
-                piece = of_piece(values, weight[rows], y[rows])
-                found = piece if found is None else merge(found, piece)
+                own = of_piece(values, weight[rows], y[rows])
+                found = own if found is None else merge(found, own)
             assert found is not None
             columns.append(found)
         return hstack(columns)

@@ -17,6 +17,7 @@ from distlasso.coordinator.problem import Task
 from distlasso.coordinator.space import Space
 from distlasso.data.blocks import symmetric
 from distlasso.data.statistics import Statistics, merge
+from distlasso.kernels.dense import take_outer
 from distlasso.path.opened import Opened
 from distlasso.queries import Square
 
@@ -50,7 +51,7 @@ class Cells:
         for c in own[1:]:
             total += grams[c]
         total /= sum(self.statistics[c].weight for c in own)
-        total -= np.outer(space.remainder, space.remainder)
+        take_outer(total, space.remainder, space.remainder)
         return total
 
 

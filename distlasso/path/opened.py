@@ -93,7 +93,7 @@ class Opened:
         dataset = self.dataset
         at_once = len(spaces) > 1 and self.by_columns and not self.sparse and dataset.missing_value is None
         query = CellMoments() if at_once else Moments()
-        asks = [replace(self.exchange, rows=k).compose([query], present=not at_once) for k in spaces]
+        asks = [replace(self.exchange, rows=k).compose([query], present=self.sparse) for k in spaces]  # dense tiles leave them out
         found: list[Statistics] = [answer for (answer,) in self.exchange.send(asks)]
         absent_rows = dataset.sample_weight is not None and not dataset.sample_weight.all()
         finite = all(np.isfinite(own.m2).all() and np.isfinite(own.max_abs).all() for own in found)
