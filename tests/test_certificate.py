@@ -110,9 +110,9 @@ def test_the_gap_that_solvers_stop_by_is_that_of_the_certificate(l1_ratio: float
         free = penalty.is_free() & ~penalty.is_pressed(u, b)
         charge = float(np.sum(np.abs(u[free]) * (1.0 + np.abs(b[free]))))
         exact = duality_gap(rr, np.where(free, 0.0, u), b, penalty)[0] + charge
-        assert block_coordinate.restricted_gap(u, rr, b, penalty, penalty.is_free()) == pytest.approx(exact, rel=1e-12, abs=1e-15)
+        assert block_coordinate.restricted_gap(u, rr, b, penalty) == pytest.approx(exact, rel=1e-12, abs=1e-15)
     u[0] = np.nan
-    assert not block_coordinate.restricted_gap(u, rr, b, penalty, penalty.is_free()) <= 1.0
+    assert not block_coordinate.restricted_gap(u, rr, b, penalty) <= 1.0
 
 
 def test_the_printed_gap_of_a_path_is_that_of_the_data() -> None:

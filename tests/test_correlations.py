@@ -63,7 +63,7 @@ def test_who_has_arrived_has_a_gap_as_small_as_asked_for(
     u, rr = form.look(b)
     for k in np.flatnonzero(arrived):
         own = penalties[k]
-        assert restricted_gap(u[:, k], rr[k], b[:, k], own, own.is_free()) <= target * (1 + 1e-9) + 1e-12 * rr[k]
+        assert restricted_gap(u[:, k], rr[k], b[:, k], own) <= target * (1 + 1e-9) + 1e-12 * rr[k]
         assert ((b[:, k] >= own.low) & (b[:, k] <= own.high)).all()
     if tol >= 1e-7 and not collinear:
         assert arrived.all()
@@ -86,7 +86,7 @@ def test_a_small_support_is_solved_to_rounding() -> None:
     for polish in (False, True):
         b, _ = approach(form, Correlations(P), [own], np.zeros((P, 1)), target, polish=polish)
         u, rr = form.look(b)
-        gap = restricted_gap(u[:, 0], rr[0], b[:, 0], own, own.is_free())
+        gap = restricted_gap(u[:, 0], rr[0], b[:, 0], own)
         assert (gap < 1e-12 * rr[0]) == polish
 
 

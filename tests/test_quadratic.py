@@ -47,8 +47,25 @@ def test_a_state_that_was_moved_and_then_shifted_is_that_of_the_sum(form: Any) -
         assert rr == pytest.approx(float(W @ resid**2))
 
 
+@pytest.mark.parametrize("form", forms(), ids=["gram", "dense", "sparse"])
+@pytest.mark.parametrize("count", [7, P])
+def test_a_problem_on_some_columns_begins_where_the_whole_one_is(form: Any, count: int) -> None:
+    work, b = np.sort(RNG.choice(P, count, replace=False)), np.zeros(P)
+    b[work[::2]] = RNG.standard_normal(work[::2].size)
+    u, rr = form.move(b)
+    part = form.restrict(work, b)
+    for change in (np.zeros(count), RNG.standard_normal(count)):
+        part.shift(change)
+        b[work] += change
+        resid = Y - Z @ b
+        np.testing.assert_allclose(part.peek()[0], (Z.T @ (W * resid))[work], atol=1e-12)
+        assert part.rr() == pytest.approx(float(W @ resid**2))
+    np.testing.assert_allclose(form.peek()[0], u, atol=1e-12)
+    assert form.rr() == pytest.approx(rr)
+
+
 def test_a_look_at_no_columns_leaves_the_target() -> None:
-    form = DenseForm(np.asfortranarray(X), CENTRE, CURVATURE, W, Y, None).restrict(np.empty(0, np.int64))
+    form = DenseForm(np.asfortranarray(X), CENTRE, CURVATURE, W, Y, None).restrict(np.empty(0, np.int64), np.zeros(CURVATURE.size))
     u, rr = form.look(np.empty((0, 2)))
     assert u.shape == (0, 2)
     np.testing.assert_allclose(rr, np.full(2, W @ Y**2))

@@ -24,6 +24,7 @@ from distlasso.coordinator.products import Member, Products
 from distlasso.coordinator.space import Space
 from distlasso.coordinator.spanned import Spanned
 from distlasso.data.blocks import symmetric
+from distlasso.kernels.dense import take_outer
 from distlasso.kernels.gap import at_worst, strengths, told
 from distlasso.penalties import AtLambda, Bounds4, ElasticNet, spelled
 from distlasso.queries import Gather, Gradient, GradientPartial, Models, Square
@@ -146,6 +147,8 @@ class Squared:
         newtons = [Newton() for _ in range(LANES)]
         ahead, at_once = self._abreast(target)
         trail = strong.trail.copy()
+        own = {id(at.penalty): at.penalty.take(strong.columns) for at in batch}
+        penalties = [own[id(at.penalty)].at(at.lam) for at in batch]
         for first in range(0, len(batch), at_once):
             models = range(first, min(first + at_once, len(batch)))
             for k in models:
@@ -153,12 +156,11 @@ class Squared:
                 solutions[:, k] = trail.ahead(batch[k]) if start is None else start
             left = list(models)
             if ahead is not None:
-                penalties = [batch[k].take(strong.columns) for k in models]
-                solutions[:, models], arrived = ahead(penalties, solutions[:, models])
+                solutions[:, models], arrived = ahead([penalties[k] for k in models], solutions[:, models])
                 left = [k for k, there in zip(models, arrived, strict=True) if not there]
             for at in range(0, len(left), LANES):
                 lanes = left[at : at + LANES]
-                jobs = [partial(solve, forms[lane], batch[k].take(strong.columns), solutions[:, k], target=target,
+                jobs = [partial(solve, forms[lane], penalties[k], solutions[:, k], target=target,
                                 newton=newtons[lane], names=strong.columns, polish=True)
                         for lane, k in enumerate(lanes)]  # fmt: skip
                 for k, solved in zip(lanes, side_by_side(jobs, entries), strict=True):
@@ -318,8 +320,7 @@ class Squared:
         full = np.zeros_like(u)
         full[columns] = b
         # All others add nothing to the gap: 0 times their slope, and a conjugate that is 0 on the way there. NaN is told.
-        looked = np.zeros(u.size, dtype=np.bool_)
-        looked[columns] = True
+        looked = full != 0.0
         unit, charge_of_one = self._unit(at.penalty)
         u = np.ascontiguousarray(u)
         told(u, at.lam, unit, self._inside, looked)
@@ -389,9 +390,9 @@ def rounding_bound(space: Space, columns: Ints, b: Floats, l1: Floats, chain: in
 
 def fetch_gram(exchange: Exchange, space: Space, keep: Ints) -> Floats:
     """Fetch the Gram of the columns of a problem, centred: one pass."""
-    answer = symmetric(exchange.ask(Square()))
-    gram = (answer - np.outer(space.remainder, space.remainder))[np.ix_(keep, keep)]
-    return np.ascontiguousarray(gram)
+    gram = symmetric(exchange.ask(Square()))
+    take_outer(gram, space.remainder, space.remainder)
+    return gram if keep.size == len(gram) else np.ascontiguousarray(gram[np.ix_(keep, keep)])
 
 
 def fetch_free(task: Task) -> Free:

@@ -1,8 +1,9 @@
 """Numba functions of arrays only: the hot loops.
 
 ``descent`` and ``abreast`` hold the coordinate descent; ``dense``, ``several``, ``rank_k`` and ``sparse`` what a pass does with a
-tile. ``rank_k`` and ``cholesky`` call BLAS and LAPACK through ``routines``, ``few`` calls NumPy's. All of them release the GIL and
-run on one thread: parallelism is over bundles. Read next: ``../warmup.py``, which fills their cache.
+tile. ``rank_k`` and ``cholesky`` call BLAS and LAPACK through ``routines``, ``few`` calls NumPy's. All of them run on one thread,
+since parallelism is over bundles and fits, and let go of the interpreter; those of ``working_set`` are too short for it. Read
+next: ``../warmup.py``, which fills their cache.
 """
 
 from __future__ import annotations
@@ -27,9 +28,13 @@ for _file in sorted(Path(__file__).parent.glob("*.py")):
 KERNELS: list[Any] = []  # all that were defined, for whoever wants to know what was compiled
 
 
-def kernel(function: F) -> F:
-    """Compile a function of arrays, lazily, once per combination of dtypes; cached on disk where that is possible."""
-    options, name = {"nogil": True, "fastmath": _FASTMATH}, function.__qualname__
+def kernel(function: F, *, lets_go: bool = True) -> F:
+    """Compile a function of arrays, lazily, once per combination of dtypes; cached on disk where that is possible.
+
+    It lets go of the interpreter unless told otherwise: who takes it up meanwhile has to be woken, and so has who wants it back,
+    which takes ten times as long as a visit to a thousand numbers.
+    """
+    options, name = {"nogil": lets_go, "fastmath": _FASTMATH}, function.__qualname__
     function.__qualname__ = f"{name}_{_SOURCES.hexdigest()}"  # what numba names its files by
     try:
         compiled: F = numba.njit(cache=True, **options)(function)

@@ -1,7 +1,7 @@
-"""What duality gaps need of every column or row, in one visit to each: numpy takes up to twenty, and a fresh vector for most.
+"""What the gaps of a whole problem need of every column or row, in one visit to each: numpy takes a fresh vector for most.
 
-The certificate does without: it shares nothing with the solvers. Read next: ``../solvers/block_coordinate.py``, which stops
-by such gaps, and ``../coordinator/squared.py``, which puts gradients at their worst.
+The certificate does without: it shares nothing with the solvers. Read next: ``../coordinator/squared.py``, which puts
+gradients at their worst.
 """
 
 from __future__ import annotations
@@ -12,30 +12,6 @@ from numpy.typing import NDArray
 from distlasso.kernels import kernel
 
 Floats = NDArray[np.float64]
-
-
-@kernel
-def terms_of_gap(
-    u: Floats, b: Floats, l1: Floats, l2: Floats, low: Floats, high: Floats
-) -> tuple[float, float, float, int]:
-    """Sum up what the gap of a squared loss takes from the columns.
-
-    Returns the penalty of b, u'b, the largest t up to 1 at which every conjugate is finite, and how many conjugates are
-    finite, but not zero, on the way there. A column that is NaN makes u'b NaN.
-    """
-    value, inner, limit, soft = 0.0, 0.0, 1.0, 0
-    for j in range(u.size):
-        inner += u[j] * b[j]
-        value += l1[j] * abs(b[j]) + 0.5 * l2[j] * b[j] * b[j]
-    for j in range(u.size):
-        if b[j] < low[j] or b[j] > high[j]:
-            value = np.inf
-        if abs(u[j]) > l1[j] and (low[j] < 0.0 or high[j] > 0.0):
-            if l2[j] == 0.0 and np.isinf(high[j] if u[j] > 0.0 else low[j]):
-                limit = min(limit, l1[j] / abs(u[j]))
-            else:
-                soft += 1
-    return value, inner, limit, soft
 
 
 @kernel

@@ -17,7 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from distlasso.certificate import duality_gap
-from distlasso.kernels.gap import terms_of_gap
+from distlasso.kernels import working_set
+from distlasso.kernels.working_set import penalised, terms_of_gap
 from distlasso.penalties import Bounds4
 from distlasso.solvers.newton import SMALL, Newton
 from distlasso.solvers.quadratic import Quadratic
@@ -85,15 +86,14 @@ def solve(
         Whether to end with a direct step to rounding where the support is small.
     """
     b = np.clip(b, penalty.low, penalty.high)  # a start that was extrapolated may be outside
-    free = penalty.is_free()
     best, stall = Solved(b.copy(), np.inf, np.inf), Stall()
     u, rr = form.move(b)
-    start = 0.5 * rr + penalty.value(b)
+    start = 0.5 * rr + penalised(b, *penalty)
     # Gaps that cannot be told from none say nothing: among such, the last descent has the best slopes.
     least = _ROUNDING * abs(start) if target < _ROUNDING * abs(start) else 0.0
     moved = least == 0.0
     for _ in range(_MAX_OUTER):
-        gap = restricted_gap(u, rr, b, penalty, free)
+        gap = restricted_gap(u, rr, b, penalty)
         if gap <= max(best.gap, least):
             best = Solved(b.copy(), gap, rr)
         if stall.seen(gap, start):
@@ -105,12 +105,12 @@ def solve(
             break
         if work.size > MOST * b.size:
             work = np.arange(b.size)
-        part = form.restrict(work)
-        found = descend(part, penalty.take(work), b[work], target, newton, names[work])
-        if np.array_equal(found, b[work]):
+        part, own, before = form.restrict(work, b), penalty.take(work), b[work]
+        found = descend(part, own, before, target, newton, names[work])
+        if np.array_equal(found, before):
             break
         b[work], moved = found, True
-        if _sunk(part, penalty.take(work), found, start):
+        if _sunk(part, own, found, start):
             return Solved(b, np.inf, rr)
         u, rr = form.move(b)
     return best
@@ -118,7 +118,7 @@ def solve(
 
 def _sunk(form: Quadratic, penalty: Bounds4, b: Floats, start: float) -> bool:
     """Whether the objective is so far below zero that the quadratic cannot be a loss, only a bad model of one."""
-    return 0.5 * form.rr() + penalty.value(b) < -start
+    return 0.5 * form.rr() + penalised(b, *penalty) < -start
 
 
 def _polish(
@@ -127,10 +127,10 @@ def _polish(
     """One direct step to rounding where the support is small: it costs nothing, and weights act like repeated rows."""
     if not is_small(found.b) or found.rr <= 0.0:
         return found
-    b, free = found.b.copy(), penalty.is_free()
+    b = found.b.copy()
     _solve_support(form, penalty, b, u, found.rr, 0.0, 0.0, newton, names)
     u, rr = form.move(b)
-    gap = restricted_gap(u, rr, b, penalty, free)
+    gap = restricted_gap(u, rr, b, penalty)
     return Solved(b, gap, rr) if gap <= max(found.gap, least) else found
 
 
@@ -141,41 +141,33 @@ def is_small(b: Floats) -> bool:
 
 def near(u: Floats, b: Floats, penalty: Bounds4, share: float = _NEAR) -> Ints:
     """Columns worth visiting: those with a coefficient, and those whose slope allows one, or nearly."""
-    allowed = np.maximum(np.where(penalty.high > 0, u, 0.0), np.where(penalty.low < 0, -u, 0.0))
-    return np.flatnonzero((b != 0) | (allowed > share * penalty.l1) | penalty.is_free())
+    return working_set.near(np.ascontiguousarray(u), np.ascontiguousarray(b), *penalty, share)
 
 
-def restricted_gap(u: Floats, rr: float, b: Floats, penalty: Bounds4, free: NDArray[np.bool_]) -> float:
-    """Restricted gap; the leftover gradient of free columns that no bound holds is charged at face value."""
-    if not free.any():
-        return _lasso_gap(u, rr, b, penalty)
-    free = free & ~penalty.is_pressed(u, b)
-    charge = float(np.sum(np.abs(u[free]) * (1.0 + np.abs(b[free]))))
-    return _lasso_gap(np.where(free, 0.0, u), rr, b, penalty) + charge
+def restricted_gap(u: Floats, rr: float, b: Floats, penalty: Bounds4) -> float:
+    """Restricted gap; the leftover gradient of free columns that no bound holds is charged at face value.
 
-
-def _lasso_gap(u: Floats, rr: float, b: Floats, penalty: Bounds4) -> float:
-    """The gap, by a short cut where every conjugate is zero or infinite: as L1 alone has it, and most gradients anywhere."""
-    value, inner, limit, soft = terms_of_gap(*map(np.ascontiguousarray, (u, b, *penalty)))
+    By a short cut where every conjugate is zero or infinite: as L1 alone has it, and most gradients anywhere.
+    """
+    value, inner, cost, limit, soft = terms_of_gap(*map(np.ascontiguousarray, (u, b, *penalty)))
     if soft > 0 or rr <= 0.0:
-        return duality_gap(rr, u, b, penalty)[0]
+        free = penalty.is_free() & ~penalty.is_pressed(u, b)
+        return float(duality_gap(rr, np.where(free, 0.0, u), b, penalty)[0] + cost)
     t = min(max(1.0 + inner / rr, 0.0), limit)  # the dual is a parabola in t
-    return max(0.5 * rr + value - t * (rr + inner) + 0.5 * t * t * rr, 0.0)
+    return float(max(0.5 * rr + value - t * (rr + inner) + 0.5 * t * t * rr, 0.0) + cost)
 
 
 def descend(
     form: Quadratic, penalty: Bounds4, b: Floats, target: float, newton: Newton, names: Ints
 ) -> Floats:
-    """Descend on a working set until its own gap is a third of the target."""
+    """Descend on a working set from b, where the form is, until its own gap is a third of the target."""
     b = b.copy()
-    free = penalty.is_free()
-    _, rr = form.move(b)
-    last, stall, start = np.inf, Stall(), 0.5 * rr + penalty.value(b)
+    last, stall, start = np.inf, Stall(), 0.5 * form.rr() + penalised(b, *penalty)
     for _ in range(_MAX_INNER):
         before = b.copy()
         form.descend(penalty, b, _EPOCHS)
         u, rr = form.peek()
-        gap = restricted_gap(u, rr, b, penalty, free)
+        gap = restricted_gap(u, rr, b, penalty)
         if gap <= target / 3 or np.array_equal(before, b) or stall.seen(gap, start) or _sunk(form, penalty, b, abs(start)):
             break
         if len(b) > SMALL and gap < _BRISK * last:
@@ -191,25 +183,18 @@ def _solve_support(
     names: Ints,
 ) -> None:
     """Newton step on the support: signs that flip become zeros; halved until the objective falls."""
-    inside = (b > penalty.low) & (b < penalty.high)
-    support = np.flatnonzero(inside & ((b != 0) | penalty.is_free()))
+    before, length = 0.5 * rr + penalised(b, *penalty), 1.0
+    # The gap is of first order in the relative error of a gradient, unlike the objective.
+    most = max(before, gap)
+    share = max(0.3 * max(target, 0.02 * gap) / most, _EPS)
+    support, slope, enough = working_set.on_support(u, b, *penalty, share, most)
     if support.size == 0:
         return
-    own, mine = penalty.take(support), b[support]
-    slope = u[support] - own.l1 * np.sign(mine) - own.l2 * mine
-    before, length = 0.5 * rr + penalty.value(b), 1.0
-    # The gap is of first order in the relative error of a gradient, unlike the objective.
-    share = max(0.3 * max(target, 0.02 * gap) / max(before, gap), _EPS)
-    enough = share * (own.l1 + own.l2 * np.abs(mine)) + share * max(before, gap) * own.is_free() / (1.0 + np.abs(mine))
-    step = newton.step(form, support, names[support], mine, own.l2, slope, enough)
+    mine = b[support]
+    step = newton.step(form, support, names[support], mine, penalty.l2[support], slope, enough)
     for _ in range(_MAX_HALVINGS):
-        moved = np.clip(mine + length * step, own.low, own.high)
-        moved[(own.l1 > 0) & (moved * mine < 0)] = 0.0
-        change = np.zeros_like(b)
-        change[support] = moved - b[support]
-        b[support] = moved
-        form.shift(change)
-        if 0.5 * form.rr() + penalty.value(b) <= before:
+        form.shift(working_set.advance(b, mine, support, step, length, penalty.l1, penalty.low, penalty.high))
+        if 0.5 * form.rr() + penalised(b, *penalty) <= before:
             return
         length *= 0.5
     b[support] = mine

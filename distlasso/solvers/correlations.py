@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 
 from distlasso.kernels import cholesky
 from distlasso.kernels.dense import mirror
-from distlasso.kernels.descent import slope_gram
 from distlasso.penalties import Bounds4
 from distlasso.solvers.block_coordinate import descend, is_small, near, restricted_gap
 from distlasso.solvers.lanes import LANES, side_by_side
@@ -101,7 +100,7 @@ def approach(
         u, rr = form.look(b[:, models])
         work = np.zeros(len(b), dtype=np.bool_)
         for i, k in enumerate(models):
-            gap = restricted_gap(u[:, i], rr[i], b[:, k], penalties[k], penalties[k].is_free())
+            gap = restricted_gap(u[:, i], rr[i], b[:, k], penalties[k])
             going[k] = target < gap <= _BRISK * gaps[k]
             if gap < gaps[k]:
                 best[:, k], slopes[:, k], gaps[k] = b[:, k], u[:, i], gap
@@ -129,7 +128,7 @@ def _polish(form: DenseForm, penalties: Sequence[Bounds4], b: Floats, u: Floats,
         return
     slopes, rr = form.look(np.stack([moved for _, moved in stepped], axis=1))
     for i, (k, moved) in enumerate(stepped):
-        if restricted_gap(slopes[:, i], rr[i], moved, penalties[k], penalties[k].is_free()) <= max(gaps[k], _ROUNDING * rr[i]):
+        if restricted_gap(slopes[:, i], rr[i], moved, penalties[k]) <= max(gaps[k], _ROUNDING * rr[i]):
             b[:, k] = moved
 
 
@@ -161,7 +160,6 @@ def _descend(
     scale, own = deviations(form.curvature[columns]), penalty.take(columns)
     scaled = Bounds4(own.l1 / scale, own.l2 / scale**2, own.low * scale, own.high * scale)
     here, slope = b[columns] * scale, u[columns] / scale
-    fit = -slope_gram(told.matrix, np.zeros_like(slope), np.flatnonzero(here), here)
-    quadratic = GramForm(told.matrix, slope + fit, rr + float(here @ (slope + fit + slope)))
+    quadratic = GramForm.standing(told.matrix, here, slope, rr)
     found = descend(quadratic, scaled, here, target, newton, np.arange(columns.size))
     return np.clip(found / scale, own.low, own.high)

@@ -13,6 +13,7 @@ Read next: ``newton.py``.
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import final
 
 import numpy as np
@@ -109,8 +110,13 @@ class Factor:
 
     def solve(self, names: Ints, rest: Floats, scale: Floats) -> Floats:
         """Solve for the columns of these names, [s]; by their diagonal ``scale`` alone where they are not known."""
+        largest = float(np.max(np.abs(rest), initial=0.0)) or 1.0
+        if names is self._base.names and not self._gone.size:
+            y = (rest / largest).astype(np.float32)
+            cholesky.solve(self._upper, y)
+            return y.astype(np.float64) * largest
         z, y, at = rest / scale, np.zeros(len(self._upper), dtype=np.float32), self._base.places(names)
-        inside, largest = np.flatnonzero(at >= 0), float(np.max(np.abs(rest), initial=0.0)) or 1.0
+        inside = np.flatnonzero(at >= 0)
         y[at[inside]] = rest[inside] / largest
         cholesky.forward(self._upper, y)
         y = self._apart(y)
@@ -144,8 +150,15 @@ class _Numbered:
     """Names in an order, which can be looked up."""
 
     def __init__(self, names: Ints) -> None:
-        self.names, self._order = names, np.argsort(names)
-        self._ascending = names[self._order]
+        self.names = names
+
+    @cached_property
+    def _order(self) -> Ints:
+        return np.argsort(self.names)
+
+    @cached_property
+    def _ascending(self) -> Ints:
+        return self.names[self._order]
 
     def places(self, names: Ints) -> Ints:
         """Where each of some names is, -1 if nowhere."""

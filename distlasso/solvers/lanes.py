@@ -18,6 +18,7 @@ from typing import TypeVar, final
 import numpy as np
 from numpy.typing import NDArray
 
+from distlasso.kernels import working_set
 from distlasso.penalties import AtLambda
 
 Floats = NDArray[np.float64]
@@ -126,5 +127,4 @@ def follow(older: Floats, last: Floats, share: float) -> Floats:
 
     ``share`` is the next step in lambda over the last one. Coefficients that are new or would change sign stay.
     """
-    ahead = last + share * (last - older)
-    return np.where((older != 0) & (ahead * last > 0), ahead, last)
+    return working_set.follow(np.ascontiguousarray(older), np.ascontiguousarray(last), share)

@@ -12,6 +12,7 @@ from typing import final
 import numpy as np
 from numpy.typing import NDArray
 
+from distlasso.kernels import working_set
 from distlasso.solvers.factor import Factor, factored
 from distlasso.solvers.quadratic import GramForm, Quadratic
 
@@ -61,19 +62,17 @@ class Newton:
         limit = _MAX_ITERATIONS if self._factor is None else _patience(form, support.size)
         for iteration in range(limit):
             self._stale = iteration == limit - 1
-            image = form.apply(support, direction) + l2 * direction
-            bend = float(direction @ image)
             if rho <= 0.0:
                 self._stale = rho < 0.0
                 break
-            if bend <= _FLAT * float(direction @ (scale * direction)):
+            image = form.apply(support, direction)
+            bend, straight = working_set.bend(direction, image, l2, scale)
+            if bend <= _FLAT * straight:
                 reach = _reach(b + step, direction)
                 if bend <= 0.0 or reach * bend < rho:
                     step += reach * direction
                     break
-            step += (rho / bend) * direction
-            rest -= (rho / bend) * image
-            if (np.abs(rest) <= enough).all():
+            if working_set.go(step, rest, direction, image, rho / bend, enough):
                 self._stale = False
                 break
             z = self._solve(names, scale, rest)

@@ -21,6 +21,7 @@ from distlasso.data import csc
 from distlasso.data.missing import Imputation, in_registers
 from distlasso.kernels import descent, several, sparse
 from distlasso.kernels.rank_k import add_products
+from distlasso.kernels.working_set import fitted
 from distlasso.penalties import Bounds4
 from distlasso.solvers.lanes import WORTH_A_LOOK, abreast, halves, side_by_side
 
@@ -72,11 +73,11 @@ class Quadratic(Protocol):
     def hessian(self, columns: Ints) -> Floats:
         """Hessian of some columns in float64, from sums over all rows."""
 
-    def restrict(self, work: Ints) -> Quadratic:
-        """The problem on some of the columns, all other coefficients being 0."""
+    def restrict(self, work: Ints, b: Floats) -> Quadratic:
+        """The problem on some of the columns at b, where the state is and all other coefficients are 0."""
 
     def twin(self) -> Quadratic:
-        """The same problem with a state of its own, sharing what does not change."""
+        """The same problem with a state of its own, at 0, sharing what does not change."""
 
 
 @final
@@ -91,6 +92,14 @@ class GramForm:
         """``gram`` may be float32, where the quadratic is a model whose slope is right at one b; see ``correlations.py``."""
         self._gram, self._g0, self._yy = np.ascontiguousarray(gram), g0, yy
         self._u, self._b = g0.copy(), np.zeros_like(g0)
+
+    @classmethod
+    def standing(cls, gram: NDArray[Any], b: Floats, u: Floats, rr: float) -> GramForm:
+        """The quadratic that has these slopes and this rr at b, where its state is."""
+        g0 = u - descent.slope_gram(gram, np.zeros_like(u), np.flatnonzero(b), b)
+        form = cls(gram, g0, rr + float(b @ (g0 + u)))
+        form._u, form._b = u.copy(), b.copy()
+        return form
 
     @property
     def curvature(self) -> Floats:
@@ -125,7 +134,7 @@ class GramForm:
         return self._u.copy(), self.rr()
 
     def rr(self) -> float:
-        return self._yy - float(self._b @ (self._g0 + self._u))
+        return float(self._yy - fitted(self._b, self._g0, self._u))
 
     def apply(self, columns: Ints, v: Floats) -> Floats:
         if columns.size < _SPARE * self._g0.size:
@@ -146,12 +155,14 @@ class GramForm:
     def hessian(self, columns: Ints) -> Floats:
         return np.ascontiguousarray(self._gram[np.ix_(columns, columns)])
 
-    def restrict(self, work: Ints) -> GramForm:
-        if work.size == self._g0.size:
-            return self.twin()
-        own = np.empty((work.size, work.size), dtype=self._gram.dtype)
-        descent.restrict_gram(self._gram, work, own)
-        return GramForm(own, self._g0[work], self._yy)
+    def restrict(self, work: Ints, b: Floats) -> GramForm:
+        own = self._gram
+        if work.size < self._g0.size:
+            own = np.empty((work.size, work.size), dtype=self._gram.dtype)
+            descent.restrict_gram(self._gram, work, own)
+        form = GramForm(own, self._g0[work], self._yy)
+        form._u, form._b = self._u[work], b[work]
+        return form
 
     def twin(self) -> GramForm:
         return GramForm(self._gram, self._g0, self._yy)
@@ -257,11 +268,11 @@ class DenseForm:
             total += scaled.T @ scaled
         return total
 
-    def restrict(self, work: Ints) -> DenseForm:
-        if work.size == self._h.size:
-            return self.twin()
+    def restrict(self, work: Ints, b: Floats) -> DenseForm:
         imputation = None if self._imputation is None else self._imputation.take(work)
-        return DenseForm(self._X, self._centre[work], self._h[work], self._w, self._y, imputation, self._at[work])
+        form = DenseForm(self._X, self._centre[work], self._h[work], self._w, self._y, imputation, self._at[work])
+        form._d = self._d.copy()
+        return form
 
     def twin(self) -> DenseForm:
         return DenseForm(self._X, self._centre, self._h, self._w, self._y, self._imputation, self._at)
@@ -384,14 +395,15 @@ class SparseForm:
         X, centre = self.X[:, columns], self.centre[columns]
         return np.asarray((X.T @ X.multiply(self._w[:, None])).toarray() - np.outer(centre, centre))
 
-    def restrict(self, work: Ints) -> GramForm | SparseForm:
+    def restrict(self, work: Ints, b: Floats) -> GramForm | SparseForm:
         if self._gram is not None and work.size**2 <= SPARSE_ADVANTAGE * int(np.diff(self.X.indptr)[work].sum()):
-            u, _ = self.move(np.zeros_like(self._h))
-            yy = float(self._w @ (self._y * self._y))
-            return GramForm(np.ascontiguousarray(self._gram[np.ix_(work, work)]), u[work], yy)
-        if work.size == self._h.size:
-            return self.twin()
-        return SparseForm(csc.take(*self._parts, work, self._y.size), self.centre[work], self._h[work], self._w, self._y)
+            u, rr = self.peek()
+            return GramForm.standing(np.ascontiguousarray(self._gram[np.ix_(work, work)]), b[work], u[work], rr)
+        X = self.X if work.size == self._h.size else csc.take(*self._parts, work, self._y.size)
+        gram = self._gram if work.size == self._h.size else None
+        form = SparseForm(X, self.centre[work], self._h[work], self._w, self._y, gram)
+        form._d, form._drift = self._d.copy(), self._drift.copy()
+        return form
 
     def twin(self) -> SparseForm:
         return SparseForm(self.X, self.centre, self._h, self._w, self._y, self._gram)
