@@ -14,7 +14,7 @@ Read next: ``newton.py``.
 from __future__ import annotations
 
 from functools import cached_property
-from typing import final
+from typing import Any, final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -97,7 +97,7 @@ class Factor:
         order = _Numbered(names).places(self._new.names)
         own = support[order]
         self._schur = np.asfortranarray(form.products(own, own) - self._new_apart @ self._new_apart.T, dtype=np.float64)
-        self._schur[np.diag_indices_from(self._schur)] += _ridge(form.curvature[own], l2[order])
+        _add_to_diagonal(self._schur, _ridge(form.curvature[own], l2[order]))
         return cholesky.factor(self._schur)
 
     def _apart(self, y: Singles) -> Singles:
@@ -136,8 +136,13 @@ class Factor:
 def factored(form: Quadratic, support: Ints, names: Ints, l2: Floats) -> Factor | None:
     """The factor of a support; None where rounding has made the Hessian indefinite."""
     gram = form.gram(support)
-    gram[np.diag_indices_from(gram)] += _ridge(form.curvature[support], l2).astype(np.float32)
+    _add_to_diagonal(gram, _ridge(form.curvature[support], l2))
     return Factor(gram, names) if cholesky.factor(gram) else None
+
+
+def _add_to_diagonal(matrix: NDArray[Any], ridge: Floats) -> None:
+    """Add to the diagonal of a matrix in Fortran order."""
+    matrix.reshape(-1, order="F")[:: len(matrix) + 1] += ridge.astype(matrix.dtype)
 
 
 def _ridge(curvature: Floats, l2: Floats) -> Floats:

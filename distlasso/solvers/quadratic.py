@@ -101,7 +101,7 @@ class GramForm:
         form._u, form._b = u.copy(), b.copy()
         return form
 
-    @property
+    @cached_property
     def curvature(self) -> Floats:
         return np.diag(self._gram).astype(np.float64)
 
