@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from distlasso.data.batches import Batch, Options
 from distlasso.data.dataset import as_block, check_folds, check_rows, check_weights, real_matrix, stored_dtype
 from distlasso.data.missing import Code, recode
+from distlasso.data.names import column_names
 from distlasso.errors import InputError
 
 Floats = NDArray[np.float64]
@@ -53,12 +54,12 @@ def from_arrays(X: Any, y: Any, options: Options) -> ArraySource:
     weight = None if options.weight is None else check_weights(kept["weight"], left)
     offset = None if options.offset is None else check_rows("offset", kept["offset"], left)
     fold = None if options.fold is None else check_folds(kept["fold"], left)
-    beside = _Rows(target, weight, offset, fold)
+    beside, names = _Rows(target, weight, offset, fold), column_names(X)
     if sp.issparse(matrix):
-        return ArraySource(_csr(matrix, rows, means), beside, None, None, np.dtype(np.float64), None)
+        return ArraySource(_csr(matrix, rows, means), beside, None, None, np.dtype(np.float64), None, names)
     dtype = np.dtype(options.dtype or stored_dtype(matrix.dtype))
     _check_range(matrix, dtype, means)
-    return ArraySource(matrix, beside, rows, means, dtype, _codes(options, dtype))
+    return ArraySource(matrix, beside, rows, means, dtype, _codes(options, dtype), names)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,11 +98,11 @@ class ArraySource:
 
     def __init__(
         self, X: Any, rows: _Rows, kept: NDArray[np.int64] | None, means: Floats | None, dtype: np.dtype[Any],
-        codes: _Codes | None,
+        codes: _Codes | None, names: list[str] | None,
     ) -> None:  # fmt: skip
         self._X, self._rows, self._kept, self._means, self._codes = X, rows, kept, means, codes
         self.missing_value = None if codes is None else codes.stored
-        self.feature_names: list[str] | None = None
+        self.feature_names = names
         self.dtype = dtype
         self.sparse = bool(sp.issparse(X))
         self.shape: tuple[int, int] = (X.shape[0] if kept is None else kept.size, X.shape[1])
@@ -110,7 +111,7 @@ class ArraySource:
     @property
     def fingerprint(self) -> str:
         """Hash of shape, dtype, what belongs to the rows, and a sample of X."""
-        about = (self._X.shape, self.dtype.str, self.nnz, self._codes)
+        about = (self._X.shape, self.dtype.str, self.nnz, self._codes, self.feature_names)
         digest = hashlib.blake2b(repr(about).encode(), digest_size=16)
         for values in (*self._rows.all, self._kept, self._means):
             digest.update(b"none" if values is None else values.tobytes())

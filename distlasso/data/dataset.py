@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from distlasso.data.blocks import Block, CSCBlock, CSRBlock, DenseBlock
 from distlasso.data.missing import Code, checked
+from distlasso.data.names import column_names
 from distlasso.data.statistics import Statistics
 from distlasso.errors import InputError
 
@@ -148,7 +149,7 @@ class Dataset:
         fold : int [n], optional
             Fold of every row in a cross-validation; -1 where it always trains.
         feature_names : sequence of str, optional
-            Names of the columns.
+            Names of the columns; by default those of a data frame, if all of them are text.
         missing_value : int or NaN, optional
             Value of a dense X that means missing: a code in int8 or uint8, NaN in floats.
         row_chunks, col_chunks : int, optional
@@ -173,7 +174,7 @@ class Dataset:
         tiles = tiles if wide else max(tiles, -(-n // _MAX_ROWS))
         row_bounds = even_bounds(n, row_chunks or (1 if wide or col_chunks else tiles))
         col_bounds = even_bounds(p, col_chunks or (tiles if wide and not row_chunks else 1))
-        names = None if feature_names is None else [str(name) for name in feature_names]
+        names = column_names(X) if feature_names is None else [str(name) for name in feature_names]
         if names is not None and len(names) != p:
             raise InputError(f"feature_names has {len(names)} names for {p} columns")
         return cls(

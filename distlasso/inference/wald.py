@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from distlasso.data.dataset import Dataset
+from distlasso.data.names import check_names
 from distlasso.errors import InputError
 from distlasso.inference.at_model import CURVATURE, curvature, predictor
 from distlasso.inference.intervals import Intervals, check_level, names_of
@@ -89,6 +90,7 @@ def refit(
     dataset = as_dataset(data, y, sample_weight, offset)
     if outputs_of(dataset) > 1:
         raise InputError(f"refit is for one response, and y has {outputs_of(dataset)}: do them one by one")
+    check_names(dataset.feature_names, chosen.feature_names)
     if dataset.shape[1] != chosen.coef.shape[1]:
         raise InputError(f"the data has {dataset.shape[1]} columns, the model {chosen.coef.shape[1]}")
     weight, total = row_weights(dataset)

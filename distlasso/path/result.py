@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from distlasso.data.dataset import Dataset
 from distlasso.data.missing import Imputation, spelled
+from distlasso.data.names import check_names, column_names
 from distlasso.errors import InputError, note
 from distlasso.losses import LOSSES
 from distlasso.path.again import Again
@@ -184,11 +185,11 @@ class Path:
         """Predict rows; missing values become the means of the rows of the fit.
 
         In arrays that is what the fit's ``missing_value`` or NaN marks, in a Dataset what its own does. A model of data
-        without missing values takes none.
+        without missing values takes none. Where both the model and the rows have names of columns they must be the same.
 
         Parameters
         ----------
-        X : array, sparse matrix or Dataset, n x p
+        X : array, sparse matrix, data frame or Dataset, n x p
             Rows to predict.
         lam : float, optional
             One lambda; by default all of the path. Between grid points coefficients are interpolated linearly, a guess that
@@ -205,6 +206,7 @@ class Path:
         types = ("link", "response", "class") if self.loss == "logistic" else ("link", "response")
         if type not in types:
             raise InputError(f"type={type!r} is not known for {self.loss} loss: use one of {', '.join(types)}")
+        check_names(X.feature_names if isinstance(X, Dataset) else column_names(X), self.feature_names)
         if lam is None:
             coef = np.stack([own.toarray().T for own in self.outputs], axis=2)  # [p, k, q]
             intercept = self.intercept.reshape(coef.shape[1:])
