@@ -64,7 +64,7 @@ def ingest(
     ----------
     source : (X, y), array, scipy.sparse matrix, or path
         Paths: ``.npy``, ``.npz``, svmlight, CSV, Parquet (a file or a folder). Text columns become one-hot columns of a
-        sparse matrix, named ``column=level``.
+        sparse matrix, named ``column=level``. What pandas notes as the index of a Parquet file is left out, unless named below.
     store : path
         Where the store goes; its folder must exist.
     target, weight, offset, fold : str or array, optional

@@ -10,11 +10,12 @@ from __future__ import annotations
 import difflib
 import gzip
 import hashlib
+import json
 import os
 import re
 import zlib
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, final
 
@@ -50,7 +51,8 @@ def open_table(source: Any, options: Options) -> TableSource:
         value = getattr(options, role)
         if not isinstance(value, str | None):
             raise InputError(f"{name}: {role} must be the name of a column, not {type(value).__name__}")
-    return TableSource(_reader(source, name, options), options)
+    reader = _reader(source, name, options)
+    return TableSource(replace(reader, wanted=_wanted(reader.schema, options)), options)
 
 
 @dataclass(slots=True)
@@ -201,6 +203,7 @@ class _Reader:
     schema: Any
     origin: Any  # path of a CSV, paths of Parquet files, or a pyarrow.Table
     line: int = 0  # bytes of the longest of the first lines of a CSV
+    wanted: tuple[str, ...] = ()  # columns that are read, in the order of the schema
 
     def tables(self, rows: int, budget: int) -> Iterator[Any]:
         """Tables of at most ``rows`` rows."""
@@ -213,15 +216,16 @@ class _Reader:
 
     def _batches(self, rows: int, budget: int) -> Iterator[Any]:
         if isinstance(self.origin, pa.Table):
-            yield from self.origin.to_batches(max_chunksize=rows)
+            yield from self.origin.select(self.wanted).to_batches(max_chunksize=rows)
         elif isinstance(self.origin, list):
-            found = pds.dataset(self.origin, schema=self.schema, format="parquet")
+            schema = pa.schema([self.schema.field(name) for name in self.wanted])
+            found = pds.dataset(self.origin, schema=schema, format="parquet")
             yield from found.to_batches(batch_size=rows, batch_readahead=2, fragment_readahead=1)
         else:
             types = {entry.name: entry.type for entry in self.schema}
             # A row must fit into two blocks, and the blocks read ahead into the budget.
             block = max(_LEAST_BLOCK, min(budget // _QUEUE, _MOST_BLOCK), 4 * self.line)
-            with _csv(self.origin, block, types) as reader:
+            with _csv(self.origin, block, types, wanted=self.wanted) as reader:
                 yield from reader
 
     def _explained(self, error: BaseException) -> str:
@@ -232,7 +236,7 @@ class _Reader:
         column, line, kind, what = failure.groups()
         if line is None:
             types = {entry.name: entry.type for entry in self.schema}
-            line = _FAILURE.search(_failure_in_order(self.origin, max(_BLOCK, 4 * self.line), types) or "")
+            line = _FAILURE.search(_failure_in_order(self.origin, max(_BLOCK, 4 * self.line), types, self.wanted) or "")
             line = line and line[2]
         where = f" in row {int(line) - 2}" if line else ""
         kind = "number" if kind == "double" else kind
@@ -280,16 +284,16 @@ def _parquet(path: Path, name: str) -> _Reader:
     return _Reader(name, first, [str(file) for file in files])
 
 
-def _csv(path: Path, block: int, types: dict[str, Any], *, threads: bool = True) -> Any:
-    convert = pv.ConvertOptions(column_types=types, strings_can_be_null=True)
+def _csv(path: Path, block: int, types: dict[str, Any], *, wanted: Sequence[str] = (), threads: bool = True) -> Any:
+    convert = pv.ConvertOptions(column_types=types, strings_can_be_null=True, include_columns=list(wanted))
     parse = pv.ParseOptions(delimiter="\t" if ".tsv" in path.suffixes else ",")
     return pv.open_csv(path, pv.ReadOptions(block_size=block, use_threads=threads), parse, convert)
 
 
-def _failure_in_order(path: Path, block: int, types: dict[str, Any]) -> str | None:
+def _failure_in_order(path: Path, block: int, types: dict[str, Any], wanted: Sequence[str]) -> str | None:
     """Read again in one thread, the only way in which pyarrow counts rows, up to the failure."""
     try:
-        with _csv(path, block, types, threads=False) as reader:
+        with _csv(path, block, types, wanted=wanted, threads=False) as reader:
             for _ in reader:
                 pass
     except pa.ArrowInvalid as error:
@@ -304,23 +308,42 @@ def _widest(entry: Any, options: Options) -> Any:
     return pa.float64() if pa.types.is_integer(entry.type) or pa.types.is_null(entry.type) else entry.type
 
 
+def _wanted(schema: Any, options: Options) -> tuple[str, ...]:
+    """Columns to read: all but the index of a frame that pandas wrote, which numbers or names rows, unless it is named."""
+    named = {options.target, options.weight, options.offset, options.fold, *options.one_hot}
+    index = _index_columns(schema) - named
+    return tuple(name for name in schema.names if name not in index)
+
+
+def _index_columns(schema: Any) -> set[Any]:
+    """Columns that pandas has noted as its index in the metadata of a schema."""
+    try:
+        noted = json.loads((schema.metadata or {}).get(b"pandas", b"{}"))
+        return {name for name in noted["index_columns"] if isinstance(name, str)}  # a dictionary stands for a range
+    except (ValueError, KeyError, TypeError):
+        return set()
+
+
 def _plan(reader: _Reader, options: Options) -> _Scan:
-    names = reader.schema.names
+    names, wanted = reader.schema.names, reader.wanted
     roles = [name for name in (options.target, options.weight, options.offset, options.fold) if name is not None]
     for name in (*roles, *options.one_hot):
         if name not in names:
             near = difflib.get_close_matches(str(name), names, 3) or names[:8]
             raise InputError(f"{reader.name} has no column {name!r}: did you mean {', '.join(near)}?")
-    for name in names:
-        if names.count(name) > 1:
-            raise InputError(f"{reader.name} has {names.count(name)} columns named {name!r}: give each its own name")
+    if "" in wanted:
+        cure = "write the file with index=False, or name the column"
+        raise InputError(f"{reader.name}: column {names.index('')} has no name, as where pandas wrote its index: {cure}")
+    for name in wanted:
+        if wanted.count(name) > 1:
+            raise InputError(f"{reader.name} has {wanted.count(name)} columns named {name!r}: give each its own name")
     for name in roles:
         if roles.count(name) > 1 or name in options.one_hot:
             raise InputError(f"column {name!r} is named twice: target, weight, offset, fold and one_hot need one each")
         kind = reader.schema.field(name).type
         if not _is_numeric(kind):
             raise InputError(f"{reader.name}: column {name!r} is not numeric, it holds {kind}")
-    return _Scan([_feature(reader, name, options) for name in names if name not in roles], roles)
+    return _Scan([_feature(reader, name, options) for name in wanted if name not in roles], roles)
 
 
 def _feature(reader: _Reader, name: str, options: Options) -> Feature:

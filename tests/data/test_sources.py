@@ -346,6 +346,34 @@ def test_tables_in_memory_are_tables(kind: Any) -> None:
     np.testing.assert_array_equal(read(source)[0], [[0, 1], [1, 0]])
 
 
+def test_the_index_that_pandas_wrote_is_no_feature_unless_it_is_named(tmp_path: Path) -> None:
+    frame = pd.DataFrame({"a": [1.0, 2.0], "y": [3.0, 4.0]}, index=[7, 5])
+    two = frame.set_index(["a", frame.index], drop=False).rename_axis(["p", None])
+    for k, kept in enumerate([frame, frame.rename_axis("id"), two]):
+        kept.to_parquet(tmp_path / f"{k}.parquet")
+        assert open_source(tmp_path / f"{k}.parquet", target="y").feature_names == ["a"]
+    whole = pa.Table.from_pandas(frame)
+    assert "__index_level_0__" in whole.column_names
+    assert open_source(whole, target="y").feature_names == ["a"]
+    named = open_source(tmp_path / "1.parquet", target="id")
+    assert named.feature_names == ["a", "y"]
+    np.testing.assert_array_equal(read(named)[1], [7, 5])
+    assert open_source(tmp_path / "1.parquet", target="y", one_hot="id").feature_names == ["a", "id=5", "id=7"]
+
+
+@pytest.mark.parametrize("noted", [b"", b"[]", b"{}", b'{"index_columns": 1}', b"\xff", b'{"index_columns": [[], {}]}'])
+def test_notes_of_pandas_that_make_no_sense_name_no_index(noted: bytes) -> None:
+    table = pa.table({"a": [1.0], "y": [2.0]}).replace_schema_metadata({b"pandas": noted})
+    assert open_source(table, target="y").feature_names == ["a"]
+
+
+def test_a_column_without_a_name_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    pd.DataFrame({"a": [1.0, 2.0], "y": [3.0, 4.0]}).to_csv(tmp_path / "a.csv")
+    with pytest.raises(InputError, match=r"column 0 has no name, as where pandas wrote its index: write .* index=False") as caught:
+        open_source(tmp_path / "a.csv", target="y")
+    assert "\n" not in str(caught.value)
+
+
 @pytest.mark.parametrize(
     ("text", "options", "message"),
     [
