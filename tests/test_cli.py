@@ -105,6 +105,7 @@ def bad(tmp_path: Path, table: Path) -> dict[str, tuple[list[Any], str]]:
         "broken svmlight": (["ingest", tmp_path / "broken.svm", out], "broken.svm"),
         "existing store": (["ingest", table, tmp_path / "fine.zarr", "--target", "price"], "exists already"),
         "no folder": (["ingest", table, tmp_path / "no" / "s.zarr", "--target", "price"], "does not exist"),
+        "unknown drop": (["ingest", table, out, "--target", "price", "--drop", "sizes"], "no column 'sizes': did you mean size"),
         "chunks": (["ingest", table, out, "--target", "price", "--chunks", "big"], "ROWSxCOLUMNS"),
         "no store": (["fit", tmp_path / "none.zarr", "--out", out, "--runtime", "serial"], "no store at"),
         "constant": (["fit", tmp_path / "constant.zarr", "--out", out, "--runtime", "serial"], "constant target"),
@@ -210,6 +211,21 @@ def test_names_may_be_unicode_and_links(tmp_path: Path) -> None:
         dl.ingest(tmp_path / "ünï côde.csv", tmp_path / "link.zarr", target="y")
     dl.ingest(tmp_path / "ünï côde.csv", tmp_path / "link.zarr", target="y", overwrite=True)
     assert sorted(entry.name for entry in tmp_path.glob("*.zarr*")) == ["link.zarr", "störe ★.zarr"]
+
+
+def test_a_model_refuses_a_store_in_another_order_without_the_columns_that_are_dropped(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text(",day,a,b,y\n" + "".join(f"{i},2020-01-0{i},{i * i},{-i},{i % 3}\n" for i in range(1, 9)))
+    (tmp_path / "u.csv").write_text("b,a,y\n1,2,3\n4,5,6\n")
+    store, other, model, out = (tmp_path / name for name in ("t.zarr", "u.zarr", "m", "p.npy"))
+    done = run("ingest", tmp_path / "t.csv", store, "--target", "y", "--drop", "day", "--drop", "")
+    assert done.returncode == 0, done.stderr
+    assert dl.open_dataset(store).feature_names == ["a", "b"]
+    dl.fit_path(dl.open_dataset(store), n_lambdas=3).save(model)
+    dl.ingest(tmp_path / "u.csv", other, target="y")
+    done = run("predict", model, other, "--out", out)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "the data has 'b' as column 0, the model expects 'a' there" in done.stderr
+    assert not out.exists()
 
 
 def test_folds_of_a_table_choose_a_model_that_predicts_by_its_own_lambda(tmp_path: Path) -> None:

@@ -26,6 +26,7 @@ def ingest(
     offset: Annotated[str | None, typer.Option(help="Name of the column of offsets.")] = None,
     fold: Annotated[str | None, typer.Option(help="Name of the column of cross-validation folds.")] = None,
     one_hot: Annotated[list[str] | None, typer.Option(help="Numeric column to encode as categories; repeat it.")] = None,
+    drop: Annotated[list[str] | None, typer.Option(help="Column to leave out, such as a date or an id; repeat it.")] = None,
     encoding: Annotated[str, typer.Option(help="auto, dense, csr or csc.")] = "auto",
     dtype: Annotated[str | None, typer.Option(help="float64, float32, int8 or uint8, of dense values.")] = None,
     chunks: Annotated[str | None, typer.Option(help="ROWSxCOLUMNS of a chunk; planned by default.")] = None,
@@ -38,7 +39,7 @@ def ingest(
     """Write a source to a chunked zarr store; killed half-way, the same command continues."""
     with Progress(enabled=not json_) as progress:
         dataset = dl.ingest(
-            source, store, target=target, weight=weight, offset=offset, fold=fold, one_hot=one_hot,
+            source, store, target=target, weight=weight, offset=offset, fold=fold, one_hot=one_hot, drop=drop,
             encoding=encoding, dtype=_dtype(dtype), chunks=_chunks(chunks), missing=missing, missing_value=missing_value,
             memory=memory, overwrite=overwrite, on_event=progress,
         )  # fmt: skip

@@ -147,6 +147,8 @@ def _refuse_names(options: Options) -> None:
             raise InputError(f"{name}={value!r} names a column, but arrays have no column names: pass values")
     if options.one_hot:
         raise InputError("one_hot names columns of a table: encode arrays before")
+    if options.drop:
+        raise InputError("drop names columns of a table: leave them out of arrays before")
 
 
 def _pieces(matrix: Any) -> Iterator[tuple[int, Any]]:

@@ -37,6 +37,7 @@ class Options:
     offset: Any = None
     fold: Any = None
     one_hot: tuple[str, ...] = ()
+    drop: tuple[str, ...] = ()
     dtype: Any = None
     missing: str = "error"
     missing_value: Code | None = None

@@ -49,6 +49,7 @@ def ingest(
     offset: Any = None,
     fold: Any = None,
     one_hot: Any = None,
+    drop: Any = None,
     encoding: str = "auto",
     dtype: Any = None,
     chunks: tuple[int, int] | None = None,
@@ -72,6 +73,8 @@ def ingest(
         ``cross_validate`` uses them unless it is given others.
     one_hot : list of str, optional
         Further columns of a table to encode as categories.
+    drop : list of str, optional
+        Columns of a table to leave out: dates, ids, other targets. They are not read, whatever they hold.
     encoding : {"auto", "dense", "csr", "csc"}
         What is written; ``auto`` keeps what the source is.
     dtype : dtype, optional
@@ -106,7 +109,7 @@ def ingest(
     """
     final = _place(store, overwrite=overwrite)
     opened = open_source(source, target=target, weight=weight, offset=offset, fold=fold, one_hot=one_hot,
-                         dtype=dtype, missing=missing, missing_value=missing_value)  # fmt: skip
+                         drop=drop, dtype=dtype, missing=missing, missing_value=missing_value)  # fmt: skip
     budget = parse_bytes(memory)
     layout = plan_layout(opened.shape, opened.dtype.itemsize, sparse=opened.sparse, nnz=opened.nnz, encoding=encoding,
                          chunks=chunks, memory=budget)  # fmt: skip

@@ -65,7 +65,7 @@ class Source(Protocol):
 
 def open_source(
     source: Any, *, target: Any = None, weight: Any = None, offset: Any = None, fold: Any = None, one_hot: Any = None,
-    dtype: Any = None, missing: str = "error", missing_value: Any = None,
+    drop: Any = None, dtype: Any = None, missing: str = "error", missing_value: Any = None,
 ) -> Source:  # fmt: skip
     """Open arrays or files as a source.
 
@@ -78,10 +78,9 @@ def open_source(
     """
     if missing not in MISSING:
         raise InputError(f"missing={missing!r} is not known: use 'error', 'mean', 'drop' or 'keep'")
-    columns = [one_hot] if isinstance(one_hot, str) else one_hot or []
-    if not isinstance(columns, list | tuple) or not all(isinstance(name, str) for name in columns):
-        raise InputError(f"one_hot={one_hot!r} is not a list of column names")
-    options = Options(target, weight, offset, fold, tuple(columns), _stored(dtype), missing, _code(missing_value, missing))
+    encoded, left_out = _columns("one_hot", one_hot), _columns("drop", drop)
+    code = _code(missing_value, missing)
+    options = Options(target, weight, offset, fold, encoded, left_out, _stored(dtype), missing, code)
     if isinstance(source, str | os.PathLike):
         return _open_file(Path(source), options)
     if isinstance(target, str) and type(source).__module__.split(".")[0] in ("pandas", "pyarrow"):
@@ -93,6 +92,13 @@ def open_source(
     if not hasattr(X, "shape") and not isinstance(X, list):
         raise InputError(f"cannot read a {type(X).__name__}: expected (X, y), an array, a sparse matrix or a path")
     return _from_arrays(X, y, options)
+
+
+def _columns(name: str, given: Any) -> tuple[str, ...]:
+    columns = [given] if isinstance(given, str) else given or []
+    if not isinstance(columns, list | tuple) or not all(isinstance(column, str) for column in columns):
+        raise InputError(f"{name}={given!r} is not a list of column names")
+    return tuple(columns)
 
 
 def _code(missing_value: Any, missing: str) -> Code | None:

@@ -53,6 +53,8 @@ class SvmlightSource:
         """Read the file once for its shape and its missing values."""
         if options.target is not None or options.one_hot:
             raise InputError(f"{path}: svmlight text has its target in the first place of each row; leave `target` out")
+        if options.drop:
+            raise InputError(f"{path}: drop names columns of a table, and those of svmlight text have no names")
         if options.missing in ("mean", "keep"):
             raise InputError(f"{path}: missing={options.missing!r} is not for svmlight text: use 'error' or 'drop'")
         kept: list[Mask] = []

@@ -13,6 +13,7 @@ import hashlib
 import json
 import os
 import re
+import shlex
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -99,7 +100,7 @@ class TableSource:
             if feature.categorical or feature.present == scan.rows or self.missing_value is not None:
                 continue
             if feature.present == 0:
-                raise InputError(f"{name}: column {feature.name!r} has no value at all: drop it")
+                raise InputError(f"{name}: column {feature.name!r} has no value at all: drop it ({_dropping(feature.name)})")
             _check_range(np.array([feature.mean]), self.dtype, feature.name)
             if feature.mean == 0:
                 scan.entries -= scan.rows - feature.present  # holes become zeros, which are not stored
@@ -309,10 +310,10 @@ def _widest(entry: Any, options: Options) -> Any:
 
 
 def _wanted(schema: Any, options: Options) -> tuple[str, ...]:
-    """Columns to read: all but the index of a frame that pandas wrote, which numbers or names rows, unless it is named."""
+    """Columns to read: neither those to drop nor the index of a frame that pandas wrote, unless it is named."""
     named = {options.target, options.weight, options.offset, options.fold, *options.one_hot}
-    index = _index_columns(schema) - named
-    return tuple(name for name in schema.names if name not in index)
+    left_out = (_index_columns(schema) - named).union(options.drop)
+    return tuple(name for name in schema.names if name not in left_out)
 
 
 def _index_columns(schema: Any) -> set[Any]:
@@ -327,19 +328,21 @@ def _index_columns(schema: Any) -> set[Any]:
 def _plan(reader: _Reader, options: Options) -> _Scan:
     names, wanted = reader.schema.names, reader.wanted
     roles = [name for name in (options.target, options.weight, options.offset, options.fold) if name is not None]
-    for name in (*roles, *options.one_hot):
+    for name in (*roles, *options.one_hot, *options.drop):
         if name not in names:
             near = difflib.get_close_matches(str(name), names, 3) or names[:8]
             raise InputError(f"{reader.name} has no column {name!r}: did you mean {', '.join(near)}?")
     if "" in wanted:
-        cure = "write the file with index=False, or name the column"
+        cure = f"write the file with index=False, or leave it out ({_dropping('')})"
         raise InputError(f"{reader.name}: column {names.index('')} has no name, as where pandas wrote its index: {cure}")
     for name in wanted:
         if wanted.count(name) > 1:
             raise InputError(f"{reader.name} has {wanted.count(name)} columns named {name!r}: give each its own name")
+    uses = [*roles, *dict.fromkeys(options.one_hot), *dict.fromkeys(options.drop)]
+    for name in uses:
+        if uses.count(name) > 1:
+            raise InputError(f"column {name!r} is named twice: target, weight, offset, fold, one_hot and drop need one each")
     for name in roles:
-        if roles.count(name) > 1 or name in options.one_hot:
-            raise InputError(f"column {name!r} is named twice: target, weight, offset, fold and one_hot need one each")
         kind = reader.schema.field(name).type
         if not _is_numeric(kind):
             raise InputError(f"{reader.name}: column {name!r} is not numeric, it holds {kind}")
@@ -351,12 +354,19 @@ def _feature(reader: _Reader, name: str, options: Options) -> Feature:
     if pa.types.is_binary(kind) and isinstance(reader.origin, Path):
         raise InputError(f"{reader.name}: column {name!r} is not UTF-8 text: convert the file")
     if pa.types.is_nested(kind) or pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
-        raise InputError(f"{reader.name}: column {name!r} holds {kind}: drop it or convert it to text or numbers")
+        ways = f"drop it or convert it to text or numbers ({_dropping(name)})"
+        raise InputError(f"{reader.name}: column {name!r} holds {kind}: {ways}")
     if _is_text(kind) or name in options.one_hot:
         return Feature(name, True)
     if _is_numeric(kind):
         return Feature(name, False)
-    raise InputError(f"{reader.name}: column {name!r} holds {kind}: drop it, convert it, or name it in one_hot")
+    ways = f"drop it, convert it, or name it in one_hot ({_dropping(name)})"
+    raise InputError(f"{reader.name}: column {name!r} holds {kind}: {ways}")
+
+
+def _dropping(name: str) -> str:
+    """How a column is left out, in Python and in a shell."""
+    return f"drop=[{name!r}], --drop {shlex.quote(name)}"
 
 
 def _is_text(kind: Any) -> bool:

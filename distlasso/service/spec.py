@@ -116,6 +116,7 @@ class IngestOptions(Closed):
     offset: Column | None = None
     fold: Column | None = None
     one_hot: Annotated[list[Column], Field(max_length=1000)] | None = None
+    drop: Annotated[list[Annotated[str, Field(max_length=1000)]], Field(max_length=1000)] | None = None  # an index has no name
     encoding: Literal["auto", "dense", "csr", "csc"] = "auto"
     dtype: Literal["float64", "float32", "int8", "uint8"] | None = None
     chunks: Annotated[list[Annotated[int, Field(ge=1, le=2**40), WHOLE]], Field(min_length=2, max_length=2)] | None = None

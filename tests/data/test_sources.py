@@ -159,6 +159,8 @@ def test_a_missing_target_of_an_array_is_an_error_unless_dropped(missing: str) -
         ((X, Y), {"dtype": "decimal"}, "dtype='decimal' is not known"),
         ((X, Y), {"weight": "w"}, "names a column"),
         ((X, Y), {"one_hot": ["a"]}, "one_hot names columns"),
+        ((X, Y), {"drop": ["a"]}, "drop names columns"),
+        ((X, Y), {"drop": 3}, "drop=3 is not a list of column names"),
         ((X, Y), {"target": Y}, "given twice"),
         (3, {}, "cannot read a int"),
     ],
@@ -372,6 +374,35 @@ def test_a_column_without_a_name_is_refused_with_what_to_do(tmp_path: Path) -> N
     with pytest.raises(InputError, match=r"column 0 has no name, as where pandas wrote its index: write .* index=False") as caught:
         open_source(tmp_path / "a.csv", target="y")
     assert "\n" not in str(caught.value)
+    assert open_source(tmp_path / "a.csv", target="y", drop="").feature_names == ["a"]
+
+
+COLUMNS = {"day": ["2020-01-01", "2020-01-02"], "a": [1.0, 2.0], "id": ["u", "v"], "y": [3.0, 4.0], "z": [5.0, 6.0]}
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet", "frame", "table"])
+def test_columns_that_are_dropped_leave_nothing_behind(kind: str, tmp_path: Path) -> None:
+    frame = pd.DataFrame(COLUMNS)
+    frame["day"] = pd.to_datetime(frame["day"])
+    frame.to_csv(tmp_path / "a.csv", index=False)
+    frame.to_parquet(tmp_path / "a.parquet")
+    given = {"frame": frame, "table": pa.Table.from_pandas(frame)}.get(kind, tmp_path / f"a.{kind}")
+    source = open_source(given, target="y", drop=["id", "day", "z"])
+    assert source.feature_names == ["a"] and not source.sparse
+    np.testing.assert_array_equal(read(source)[0], [[1.0], [2.0]])
+    assert source.fingerprint != open_source(given, target="y", drop=["id", "day"]).fingerprint
+
+
+def test_columns_that_are_dropped_are_not_read(tmp_path: Path) -> None:
+    """Neither what does not parse in a CSV nor a type of Parquet that is no feature is met; errors still name the right column."""
+    text = "id,a,y\n" + "1,0.5,1\n" * (1 << 20)
+    with pytest.raises(InputError, match="'id' in row 1048576 is not a number"):
+        opened(tmp_path, text + "x7,1,1\n")
+    assert opened(tmp_path, text + "x7,1,1\n", drop="id").shape == ((1 << 20) + 1, 1)
+    with pytest.raises(InputError, match="'a' in row 1048576 is not a number"):
+        opened(tmp_path, text + "x7,x,1\n", drop="id")
+    assert parquet(tmp_path, {"l": [[1], [2]], "a": [1, 2], "y": [1, 2]}, drop="l").feature_names == ["a"]
+    assert opened(tmp_path, "a,a,b,y\n1,2,3,4\n", drop="a").feature_names == ["b"]
 
 
 @pytest.mark.parametrize(
@@ -396,6 +427,11 @@ def test_a_column_without_a_name_is_refused_with_what_to_do(tmp_path: Path) -> N
         ("a,y\n1,1\n", {"weight": [1.0]}, "weight must be the name of a column"),
         ("a,y\n1,1\n", {"weight": "y"}, "'y' is named twice"),
         ("a,y\n1,1\n", {"one_hot": "y"}, "'y' is named twice"),
+        ("a,y\n1,1\n", {"drop": "y"}, "'y' is named twice"),
+        ("a,y\n1,1\n", {"drop": "a", "one_hot": "a"}, "'a' is named twice"),
+        ("price,y\n1,1\n", {"drop": ["prise"]}, "no column 'prise': did you mean price"),
+        ("a,y\n1,1\n", {"drop": "a"}, "no feature columns"),
+        ("day,a,y\n2020-01-01,1,1\n", {}, r"drop it, convert it.*drop=\['day'\], --drop day"),
         ("a,a,y\n1,2,1\n", {}, "2 columns named 'a'"),
         ("a,y\n1,2\n1,2,3\n", {}, "cannot be read as a table"),
         ("a,y\n", {}, "has no rows"),
