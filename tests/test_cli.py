@@ -108,6 +108,8 @@ def bad(tmp_path: Path, table: Path) -> dict[str, tuple[list[Any], str]]:
         "unknown drop": (["ingest", table, out, "--target", "price", "--drop", "sizes"], "no column 'sizes': did you mean size"),
         "chunks": (["ingest", table, out, "--target", "price", "--chunks", "big"], "ROWSxCOLUMNS"),
         "no store": (["fit", tmp_path / "none.zarr", "--out", out, "--runtime", "serial"], "no store at"),
+        "a table to inspect": (["inspect", table], "is a file, not a store: write one by `distlasso ingest"),
+        "a table to fit": (["fit", table, "--out", out, "--runtime", "serial"], "table.zarr --target COLUMN` and open that"),
         "constant": (["fit", tmp_path / "constant.zarr", "--out", out, "--runtime", "serial"], "constant target"),
         "no y": (["fit", tmp_path / "untargeted.zarr", "--out", out, "--runtime", "serial"], "stores no target"),
         "lambdas": ([*fit, "--lambdas", ""], "lambdas is empty"),

@@ -8,6 +8,7 @@ one line in ``_SUFFIXES``.
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -142,6 +143,17 @@ def _open_file(path: Path, options: Options) -> Source:
             return opener(path, options)
     more = ", ".join(f"{suffix}.gz" for suffix in _GZIPPED)
     raise InputError(f"{path} has a suffix that is not known: use one of {', '.join(_SUFFIXES)}, {more}")
+
+
+def ingest_line(path: Path) -> str | None:
+    """The command that writes a file to a store; None for a kind of file that is not known."""
+    name = path.name.removesuffix(".gz")
+    found = next((suffix for suffix in _SUFFIXES if name.endswith(suffix)), None)
+    if found is None or (name != path.name and found not in _GZIPPED):
+        return None
+    store = path.with_name(f"{name.removesuffix(found)}.zarr")
+    target = " --target COLUMN" if _SUFFIXES[found] is _open_table else ""
+    return f"distlasso ingest {shlex.quote(str(path))} {shlex.quote(str(store))}{target}"
 
 
 def _open_npy(path: Path, options: Options) -> Source:

@@ -29,6 +29,7 @@ from distlasso.data.missing import Code, checked
 from distlasso.data.retry import ATTEMPTS, may_pass, patiently
 from distlasso.data.seal import broken_part
 from distlasso.data.seen import Seen
+from distlasso.data.sources import ingest_line
 from distlasso.data.statistics import ARRAYS, SCALARS, Statistics
 from distlasso.errors import DistlassoError, InputError, StoreError, first_line
 
@@ -88,6 +89,10 @@ def open_group(name: str) -> Any:
         if _exists(wip_path(name)):
             raise StoreError(f"{name} is not finished: run the same ingest again to continue it")
         raise StoreError(f"no store at {name}: check the path, or write one with `distlasso ingest`")
+    if "://" not in name and Path(name).is_file():
+        line = ingest_line(Path(name))
+        cure = "check the path" if line is None else f"write one by `{line}` and open that"
+        raise StoreError(f"{name} is a file, not a store: {cure}")
     try:
         if "://" not in name:
             metadata.own_files(name, _MEMBERS)

@@ -19,6 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from distlasso.data.sources import Source, open_source
+from distlasso.data.store import open_dataset
 from distlasso.errors import InputError, StoreError
 
 X = np.arange(12.0).reshape(4, 3) + 1
@@ -246,6 +247,29 @@ def test_a_file_of_something_else_is_an_input_error_of_one_line(name: str, tmp_p
     with pytest.raises(InputError, match=name) as caught:
         open_source(tmp_path / name, target=None if ".svm" in name else "y")
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "cure"),
+    [
+        ("a.csv", "write one by `distlasso ingest a.csv a.zarr --target COLUMN` and open that"),
+        ("in/a b.tsv.gz", "write one by `distlasso ingest 'in/a b.tsv.gz' 'in/a b.zarr' --target COLUMN` and open that"),
+        ("a.parquet", "write one by `distlasso ingest a.parquet a.zarr --target COLUMN` and open that"),
+        ("a.npz", "write one by `distlasso ingest a.npz a.zarr` and open that"),
+        ("a.svm.gz", "write one by `distlasso ingest a.svm.gz a.zarr` and open that"),
+        ("a.parquet.gz", "check the path"),
+        ("a.zarr", "check the path"),
+    ],
+)
+def test_a_file_is_no_store_and_the_line_that_makes_one_is_named(
+    name: str, cure: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path(name).parent.mkdir(exist_ok=True)
+    Path(name).write_bytes(b"something")
+    with pytest.raises(StoreError) as caught:
+        open_dataset(name)
+    assert str(caught.value) == f"{name} is a file, not a store: {cure}"
 
 
 # Tables
