@@ -39,6 +39,8 @@ def from_arrays(X: Any, y: Any, options: Options) -> ArraySource:
     matrix = real_matrix(X)
     if options.missing == "keep" and sp.issparse(matrix):
         raise InputError("missing='keep' is for dense X: pass a dense array, or missing='mean' or 'drop'")
+    if sp.issparse(matrix):
+        options.check_sparse("X is sparse")
     n = matrix.shape[0]
     dropped, means = (_sparse_holes if sp.issparse(matrix) else _dense_holes)(matrix, options.missing)
     parts = {"y": y, "weight": options.weight, "offset": options.offset, "fold": options.fold}

@@ -42,6 +42,11 @@ class Options:
     missing: str = "error"
     missing_value: Code | None = None
 
+    def check_sparse(self, what: str) -> None:
+        """Refuse a dtype that was asked for in vain: sparse values are stored as float64."""
+        if self.dtype is not None and self.dtype != np.float64:
+            raise InputError(f"dtype={self.dtype.name} is for dense values, but {what}, stored as float64: leave dtype out")
+
     def stored_code(self, dtype: np.dtype[Any]) -> Code | None:
         """Value that marks the missing ones among stored values of a dtype; None where none may be missing."""
         if self.missing != "keep":

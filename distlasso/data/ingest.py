@@ -78,7 +78,7 @@ def ingest(
     encoding : {"auto", "dense", "csr", "csc"}
         What is written; ``auto`` keeps what the source is.
     dtype : dtype, optional
-        Of dense values: float64, float32, int8 or uint8.
+        Of dense values: float64, float32, int8 or uint8. Sparse ones are float64, and any other is refused for them.
     chunks : (int, int), optional
         Rows and columns of a chunk; planned from shape, density and memory if not given.
     missing : {"error", "mean", "drop", "keep"}
@@ -115,6 +115,8 @@ def ingest(
                          chunks=chunks, memory=budget)  # fmt: skip
     if opened.missing_value is not None and layout.encoding != "dense":
         raise InputError(f"missing='keep' is for dense stores: leave out encoding={encoding!r}, or use missing='mean'")
+    if layout.encoding != "dense" and dtype is not None and opened.dtype != np.float64:
+        raise InputError(f"dtype={opened.dtype.name} is for dense stores: leave out encoding={encoding!r}, or dtype")
     wip = wip_path(final)
     try:
         writer = _Writer.open(wip, opened, layout, explicit=chunks is not None)

@@ -55,6 +55,7 @@ class SvmlightSource:
             raise InputError(f"{path}: svmlight text has its target in the first place of each row; leave `target` out")
         if options.drop:
             raise InputError(f"{path}: drop names columns of a table, and those of svmlight text have no names")
+        options.check_sparse(f"{path} is svmlight text, which is sparse")
         if options.missing in ("mean", "keep"):
             raise InputError(f"{path}: missing={options.missing!r} is not for svmlight text: use 'error' or 'drop'")
         kept: list[Mask] = []

@@ -78,8 +78,10 @@ class TableSource:
         self._scan = _plan(reader, options)
         self.sparse = any(feature.categorical for feature in self._scan.features)
         self.dtype: np.dtype[Any] = np.dtype(np.float64) if self.sparse else _dense_dtype(reader, self._scan, options)
-        if self.sparse and options.missing == "keep":
-            text = next(feature.name for feature in self._scan.features if feature.categorical)
+        text = next((feature.name for feature in self._scan.features if feature.categorical), None)
+        if text is not None:
+            options.check_sparse(f"column {text!r} becomes one-hot columns, which are sparse")
+        if text is not None and options.missing == "keep":
             raise InputError(f"missing='keep' is for tables of numbers, but column {text!r} is not: use 'mean' or 'drop'")
         self.missing_value = options.stored_code(self.dtype)
         self._look()

@@ -267,6 +267,7 @@ def test_a_chunk_beyond_the_memory_is_refused_with_the_numbers(tmp_path: Path) -
         ({"chunks": 5}, "is not"),
         ({"dtype": "float16"}, "cannot be stored"),
         ({"dtype": "int8"}, "cannot hold"),
+        ({"dtype": "float32", "encoding": "csr"}, "dtype=float32 is for dense stores"),
         ({"target": "price"}, "names a column"),
         ({"weight": np.zeros(300)}, "zero in every row"),
     ],
