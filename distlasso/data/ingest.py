@@ -69,8 +69,9 @@ def ingest(
     store : path
         Where the store goes; its folder must exist.
     target, weight, offset, fold : str or array, optional
-        Column names of a table, or arrays for arrays. Folds are whole numbers, -1 where a row always trains:
-        ``cross_validate`` uses them unless it is given others.
+        Column names of a table, or arrays for arrays. Folds are whole numbers, -1 where a row always trains,
+        or in a table text, whose values in sorted order are folds 0, 1, ...: ``cross_validate`` uses them unless it is
+        given others.
     one_hot : list of str, optional
         Further columns of a table to encode as categories.
     drop : list of str, optional

@@ -40,6 +40,7 @@ _ROWS = 1 << 16  # scanned at a time
 _BLOCK = 8 << 20  # bytes of CSV text that decide its types
 _LEAST_BLOCK, _MOST_BLOCK = 1 << 16, 1 << 20  # bytes of CSV text, read at a time once the types are known
 _QUEUE = 32  # blocks that pyarrow reads ahead
+_NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
 _FAILURE = re.compile(r"In CSV column #(\d+): (?:Row #(\d+): )?CSV conversion error to ([^:]+): (.*)")
 
 
@@ -62,6 +63,7 @@ class _Scan:
 
     features: list[Feature]
     roles: list[str]  # target, weight, offset, fold
+    folds: Feature | None = None  # if their names are text
     read: int = 0
     rows: int = 0  # that stay
     entries: int = 0
@@ -107,6 +109,9 @@ class TableSource:
             if feature.mean == 0:
                 scan.entries -= scan.rows - feature.present  # holes become zeros, which are not stored
         scan.names = settle(scan.features)
+        if scan.folds is not None:
+            _refuse_numbers(scan.folds)
+            settle([scan.folds])
         if not scan.names:
             raise InputError(f"{name} has no feature columns beside the target")
 
@@ -117,6 +122,8 @@ class TableSource:
         scan.rows += part.num_rows
         if self._options.weight is not None:
             scan.weight += float(_numbers(part, self._options.weight).sum())
+        if scan.folds is not None:
+            scan.folds.add_levels(pc.unique(part.column(scan.folds.name)).to_pylist())
         for feature in scan.features:
             if feature.categorical:
                 column = part.column(feature.name)
@@ -147,8 +154,16 @@ class TableSource:
     def _encode(self, table: Any, a: int, b: int) -> Batch:
         within = [f for f in self._scan.features if f.first < b and f.first + f.width > a]
         X = self._sparse(table, within, a, b) if self.sparse else self._dense(table, within)
-        roles = (self._options.target, self._options.weight, self._options.offset, self._options.fold)
-        return Batch(X, *(None if name is None else _numbers(table, name) for name in roles))
+        roles = (self._options.target, self._options.weight, self._options.offset)
+        y, weight, offset = (None if name is None else _numbers(table, name) for name in roles)
+        return Batch(X, y, weight, offset, self._folds(table))
+
+    def _folds(self, table: Any) -> Floats | None:
+        """Folds of the rows; those of text are numbered in sorted order."""
+        name, named = self._options.fold, self._scan.folds
+        if named is not None:
+            return named.positions(*_levels(table.column(name))).astype(np.float64)
+        return None if name is None else _numbers(table, name)
 
     def _dense(self, table: Any, within: list[Feature]) -> NDArray[Any]:
         out = np.empty((table.num_rows, len(within)), dtype=self.dtype)
@@ -184,7 +199,7 @@ class TableSource:
         scan, missing = self._scan, self._options.missing
         dropped = np.zeros(table.num_rows, dtype=np.bool_)
         for name, role, numeric in (
-            *((role, True, True) for role in scan.roles),
+            *((role, True, scan.folds is None or role != scan.folds.name) for role in scan.roles),
             *((f.name, False, not f.categorical) for f in scan.features),
         ):
             holes = _checked(table, name, row, self._rule(name)) if numeric else _holes(table.column(name))
@@ -346,9 +361,11 @@ def _plan(reader: _Reader, options: Options) -> _Scan:
             raise InputError(f"column {name!r} is named twice: target, weight, offset, fold, one_hot and drop need one each")
     for name in roles:
         kind = reader.schema.field(name).type
-        if not _is_numeric(kind):
+        if not _is_numeric(kind) and not (name == options.fold and _is_text(kind)):
             raise InputError(f"{reader.name}: column {name!r} is not numeric, it holds {kind}")
-    return _Scan([_feature(reader, name, options) for name in wanted if name not in roles], roles)
+    text = options.fold is not None and _is_text(reader.schema.field(options.fold).type)
+    features = [_feature(reader, name, options) for name in wanted if name not in roles]
+    return _Scan(features, roles, Feature(options.fold, True) if text else None)
 
 
 def _feature(reader: _Reader, name: str, options: Options) -> Feature:
@@ -420,6 +437,13 @@ def _checked(table: Any, name: str, row: int, rule: tuple[Callable[[Floats], Mas
         if bad.any():
             raise InputError(f"column {name!r} is {what} in row {row + int(np.argmax(bad))}: clean it")
     return np.isnan(values)
+
+
+def _refuse_numbers(folds: Feature) -> None:
+    """Refuse numbers among names of folds: -1, which is no fold, would become one by a slip in another row."""
+    number = next((level for level in sorted(folds.seen) if _NUMBER.fullmatch(str(level).strip())), None)
+    if number is not None:
+        raise InputError(f"fold column {folds.name!r} is not numeric, but has {number!r} among its names: use numbers or names")
 
 
 def _levels(column: Any) -> tuple[list[Any], NDArray[np.int64]]:

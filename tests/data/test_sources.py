@@ -292,6 +292,28 @@ def test_a_fold_that_is_no_whole_number_is_named_by_its_row(value: str, message:
         opened(tmp_path, f"a,f,y\n1,1,5\n2,{value},3\n3,2,6\n", fold="f")
 
 
+def test_folds_that_are_text_are_numbered_in_sorted_order(tmp_path: Path) -> None:
+    names = ["south", "north", "", "west", "north"]
+    text = "a,f,y\n" + "".join(f"{k},{name},{k}\n" for k, name in enumerate(names))
+    source = opened(tmp_path, text, fold="f", missing="drop")
+    assert (source.feature_names, source.sparse) == (["a"], False)
+    assert [fold for batch in source.batches(1) for fold in batch.fold.tolist()] == [1, 0, 2, 0]
+    categories = pd.DataFrame({"a": [1.0, 2.0], "f": pd.Categorical(["v", "u"], categories=["w", "v", "u"]), "y": [3.0, 4.0]})
+    (batch,) = open_source(categories, target="y", fold="f").batches(LARGE)
+    assert batch.fold.tolist() == [1, 0]
+    with pytest.raises(InputError, match="'f' has a missing value in row 2"):
+        opened(tmp_path, text, fold="f", missing="mean")
+
+
+def test_a_number_among_folds_that_are_text_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="'f' is not numeric, but has '-1' among its names"):
+        opened(tmp_path, "a,f,y\n1,u,5\n2,-1,3\n3,v,6\n", fold="f")
+    with pytest.raises(InputError, match="'f' is not numeric"):
+        parquet(tmp_path, {"a": [1, 2], "f": [["u"], ["v"]], "y": [1, 2]}, fold="f")
+    with pytest.raises(InputError, match="'f' is not numeric, but has 1 among its names"):
+        open_source(pa.table({"a": [1, 2], "f": pa.array([1, 2]).dictionary_encode(), "y": [1, 2]}), target="y", fold="f")
+
+
 @pytest.mark.parametrize(("name", "mark"), [("a.csv", ","), ("a.csv.gz", ","), ("a.tsv", "\t"), ("a.tsv.gz", "\t")])
 def test_delimited_text_by_its_suffix(name: str, mark: str, tmp_path: Path) -> None:
     np.testing.assert_array_equal(read(opened(tmp_path, f"a{mark}y\n1{mark}2\n3{mark}4\n", name))[0], [[1], [3]])
