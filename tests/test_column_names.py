@@ -54,6 +54,15 @@ def test_rows_with_the_same_names_or_without_names_are_predicted(path: dl.Path, 
     np.testing.assert_allclose(nameless.predict(FRAME[NAMES[::-1]]), nameless.predict(X[:, ::-1]))
 
 
+def test_frames_whose_columns_have_several_types_are_predicted_as_they_are_fitted() -> None:
+    """NumPy makes objects of booleans beside numbers."""
+    mixed = FRAME.assign(flag=np.arange(60) % 2 == 0)
+    path = dl.fit_path(mixed, Y, n_lambdas=5)
+    np.testing.assert_array_equal(path.predict(mixed), path.predict(mixed.astype(float)))
+    with pytest.raises(dl.InputError, match="X is not numeric"):
+        path.predict(mixed.assign(flag="yes"))
+
+
 def test_a_store_with_other_categories_is_refused_though_it_is_as_wide(tmp_path: Path) -> None:
     """Categories A, B, C and then A, C, D: three columns each, of which the last two mean something else."""
     kinds = [pd.DataFrame({"kind": list(levels) * 20, "y": np.arange(60.0) % 7}) for levels in ("ABC", "ACD")]

@@ -11,7 +11,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from distlasso.data.dataset import Dataset, is_dask
+from distlasso.data.dataset import Dataset, is_dask, real_numbers
 from distlasso.data.missing import Imputation
 from distlasso.errors import InputError
 
@@ -25,7 +25,7 @@ def linear(X: Any, coef: Floats, imputation: Imputation | None) -> Floats:
         if X.shape[1] != p:
             raise InputError(f"the data has {X.shape[1]} columns, the model {p}")
         return _finite(_linear_dataset(X, coef, imputation))
-    data = X if sp.issparse(X) or is_dask(X) else np.asarray(X)
+    data = X if sp.issparse(X) or is_dask(X) else real_numbers("X", X)
     if data.ndim != 2 or data.shape[1] != p:
         raise InputError(f"X has shape {data.shape}, the model expects (n, {p})")
     if not np.issubdtype(data.dtype, np.number) and data.dtype != np.bool_:
