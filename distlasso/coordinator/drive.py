@@ -86,6 +86,7 @@ def fit(
         solutions.ended = "interrupted"
     most = limits.max_active
     while most is not None and solutions.gap and n_active(solutions.coef[-1]) > most:
+        solutions.ended = solutions.ended or limits.passed(solutions)
         solutions.drop_last()
     return solutions
 

@@ -96,6 +96,16 @@ class Dataset:
     fingerprint: str = ""
     validated: bool = False  # ingest has looked at every value
 
+    def __repr__(self) -> str:
+        tiles = f"{self.row_bounds.size - 1} x {self.col_bounds.size - 1} tiles"
+        rows = ", ".join(name for name in ("y", "sample_weight", "offset", "fold") if getattr(self, name) is not None)
+        place = repr(self.path) if self.path else "in memory" if self.in_memory else "in chunks"
+        missing = "" if self.missing_value is None else f", missing value {self.missing_value}"
+        return (
+            f"Dataset({self.shape[0]} x {self.shape[1]} {self.encoding} {self.dtype.name}, {tiles}, "
+            f"{self.nbytes:,} bytes{missing}, with {rows or 'no target'}, {place})"
+        )
+
     @property
     def resident(self) -> NDArray[Any] | None:
         """The whole matrix, if it is dense, in this process, and has its columns one after the other; as stored."""

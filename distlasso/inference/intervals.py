@@ -17,9 +17,13 @@ from distlasso.data.dataset import Dataset
 from distlasso.errors import InputError
 from distlasso.path.options import number
 from distlasso.path.result import Path
+from distlasso.path.shown import brief, table
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+
+
+_WIDEST = 40  # characters of a name that are shown
 
 
 @final
@@ -56,6 +60,17 @@ class Intervals:
     lam: float
     variance: float
     path: Path
+
+    def __repr__(self) -> str:
+        p_value, low, high = self.p_value, self.low, self.high
+        names = [name if len(name) <= _WIDEST else f"{name[: _WIDEST - 3]}..." for name in self.names]
+
+        def row(k: int) -> list[str]:
+            return [names[k], *(brief(own[k]) for own in (self.estimate, self.se, low, high)), f"{p_value[k]:.2g}"]
+
+        header = ("column", "estimate", "se", "low", "high", "p")
+        first = f"Intervals({self.columns.size} column(s), level {self.level:g}, lambda {brief(self.lam)})"
+        return "\n".join([first, f"  {self.method}", *table(header, self.columns.size, row)])
 
     @property
     def low(self) -> Floats:

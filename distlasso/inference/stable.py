@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from distlasso.errors import InputError
 from distlasso.path.course import Fitted
 from distlasso.path.result import Path
+from distlasso.path.shown import brief, listed
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -62,6 +63,17 @@ class StabilitySelection:
     threshold: float
     max_false: float | None
     bound: str
+
+    def __repr__(self) -> str:
+        names, region = self.names, self.region()
+        false = brief(float(self.expected_false()[region - 1])) if region else "0"
+        limit = "no limit" if self.max_false is None else f"at most {self.max_false:g} asked for"
+        return (
+            f"StabilitySelection({len(names)} stable of {self.n_columns} columns, threshold {self.threshold:g}, {self.n_halves} "
+            f"halves)\n"
+            f"  stable: {listed(names) or 'none'}\n"
+            f"  expected false selections <= {false} ({self.bound} bound, {limit}), {region} of {self.q.size} lambdas"
+        )
 
     @property
     def lambdas(self) -> Floats:

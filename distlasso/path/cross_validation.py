@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from distlasso.path.model_store import write_model
 from distlasso.path.result import Path
+from distlasso.path.shown import brief, with_error
 from distlasso.path.sound import check_selection
 
 Floats = NDArray[np.float64]
@@ -51,6 +52,10 @@ class Candidate:
     fold_coef: tuple[sp.csr_array, ...] = ()
     fold_intercept: Floats = field(default_factory=lambda: np.empty((0, 0)))
 
+    def __repr__(self) -> str:
+        under = f", {self.path.schedule}" if self.path.schedule else ""
+        return f"Candidate(l1_ratio {self.path.l1_ratio:g}{under}, {self.scores.shape[1]} folds, {self.path!r})"
+
 
 @final
 @dataclass(frozen=True, slots=True, eq=False)
@@ -81,6 +86,18 @@ class CrossValidation:
     rule: str
     score: str
     max_features: int | None = None
+
+    def __repr__(self) -> str:
+        k, count = self.best, len(self.candidates)
+        among = "" if count == 1 else f" among {count} candidates: l1_ratio {self.l1_ratio:g}, schedule {self.schedule or 'none'}"
+        cap = "" if self.max_features is None else f", at most {self.max_features} features"
+        return (
+            f"CrossValidation({self.scores.shape[1]} fold(s), rule {self.rule!r} on {self.score!r}{cap})\n"
+            f"  chosen{among}: lambda {brief(self.lambda_)}, {self.score} {with_error(self.mean[k], self.se[k])}, "
+            f"{self.path.n_active[k]} active\n"
+            f"  lambda_min {brief(self.lambda_min)}, lambda_1se {brief(self.lambda_1se)}\n"
+            f"  {self.path!r}"
+        )
 
     @property
     def chosen(self) -> Candidate:

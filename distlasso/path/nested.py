@@ -24,6 +24,7 @@ from distlasso.path.folds import Partition, as_folds, repetitions
 from distlasso.path.opened import as_dataset, known_rows, opened, outputs_of, row_spaces, row_weights
 from distlasso.path.options import Options, parse
 from distlasso.path.selection import cross_validate
+from distlasso.path.shown import brief, table, with_error
 from distlasso.path.validation import Held, by_pass, no_score, variance
 from distlasso.runtime.local import RowSpace
 from distlasso.scores import Score, as_score
@@ -57,6 +58,14 @@ class NestedCrossValidation:
     lambdas: Floats
     score: str
     choices: tuple[CrossValidation, ...]
+
+    def __repr__(self) -> str:
+        def row(fold: int) -> list[str]:
+            one = self.choices[fold]
+            return [str(fold), brief(self.scores[fold]), brief(one.lambda_), str(one.path.n_active[one.best])]
+
+        first = f"NestedCrossValidation({self.scores.size} outer fold(s), {self.score} {with_error(self.mean, self.se)})"
+        return "\n".join([first, *table(("fold", self.score, "lambda", "active"), self.scores.size, row)])
 
     def summary(self) -> dict[str, Any]:
         """Scores, choices and costs, as plain values."""

@@ -143,7 +143,7 @@ class Opened:
             tol=options.tol, solver=found.solver, complete=found.lambdas.size == asked, null_deviance=found.d0,
             imputation=exchange.imputation, stages=found.stages, history=found.history,
             n_rows=int(np.count_nonzero(weight)), weight=total, fit_intercept=options.fit_intercept,
-            resumed=getattr(exchange.runtime, "resumed", 0), **rest,
+            resumed=getattr(exchange.runtime, "resumed", 0), ended=found.ended, **rest,
         )  # fmt: skip
 
 

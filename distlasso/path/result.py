@@ -24,6 +24,7 @@ from distlasso.path.criteria import Fits, criterion
 from distlasso.path.history import no_records
 from distlasso.path.linear import linear
 from distlasso.path.model_store import write_model
+from distlasso.path.shown import brief
 from distlasso.path.sound import check_path
 
 Floats = NDArray[np.float64]
@@ -72,6 +73,8 @@ class Path:
         Options of the fit; ``solver`` says what was chosen and why.
     complete : bool
         Whether every lambda asked for is there.
+    ended : str
+        Why not, where a limit or an interruption is the reason.
     null_deviance : float
         Half the null deviance per weight, D0: what gaps are relative to.
     imputation : Imputation or None
@@ -123,6 +126,19 @@ class Path:
     fit_intercept: bool | None = None
     again: Again = field(default_factory=Again, repr=False)
     resumed: int = 0
+    ended: str = ""
+
+    def __repr__(self) -> str:
+        data = f"{'n' if self.n_rows is None else self.n_rows} x {self.outputs[0].shape[1]}"
+        loss = self.loss if len(self.outputs) == 1 else f"{self.loss}, {len(self.outputs)} responses"
+        active = sorted(set(np.ravel(self.n_active[-1]).tolist()))
+        last = str(active[0]) if len(active) == 1 else f"{active[0]} to {active[-1]}"
+        end = "complete" if self.complete else f"incomplete: {self.ended}" if self.ended else "incomplete"
+        above = "" if self.converged.all() else f", {np.count_nonzero(~self.converged)} above tol={self.tol:g}"
+        return (
+            f"Path({loss}, {data}, {self.lambdas.size} lambdas {brief(self.lambdas[0])} to {brief(self.lambdas[-1])}, "
+            f"{last} active at the last, largest gap {self.gap.max():.1e}{above}, {end})"
+        )
 
     @property
     def outputs(self) -> tuple[sp.csr_array, ...]:
@@ -299,7 +315,7 @@ class Path:
         arrays |= {"coef_data": coef.data, "coef_indices": coef.indices, "coef_indptr": coef.indptr}
         if self.imputation is not None:
             arrays["fill"] = self.imputation.fill
-        values = {name: getattr(self, name) for name in (*_SCALARS, *_LATER, "resumed")}
+        values = {name: getattr(self, name) for name in (*_SCALARS, *_LATER, "resumed", "ended")}
         values |= {"shape": list(coef.shape), "feature_names": self.feature_names}
         values["null_deviance"] = np.asarray(self.null_deviance).tolist()
         values["outputs"] = len(self.outputs) if isinstance(self.coef, tuple) else None
@@ -369,7 +385,7 @@ def restored(values: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> P
     imputation = None if code is None else Imputation(float("nan") if code == "NaN" else code, arrays["fill"])
     scalars: dict[str, Any] = {name: values[name] for name in _SCALARS}
     scalars |= {name: values.get(name) for name in _LATER}
-    scalars["resumed"] = values.get("resumed", 0)
+    scalars |= {"resumed": values.get("resumed", 0), "ended": values.get("ended", "")}
     outputs = values.get("outputs")
     if outputs is not None:
         length = coef.shape[0] // outputs

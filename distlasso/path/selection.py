@@ -302,7 +302,9 @@ class _Run:
         for one, test in zip(results[1:], self._plan.test, strict=True):
             coef = sp.csr_array(sp.vstack(one.solutions.coef[:length], format="csr"))
             held.append(Held(coef, np.array(one.solutions.intercept[:length], dtype=np.float64), test))
-        cut = replace(results[0], solutions=results[0].solutions.first(length), stages=results[0].stages[:length])
+        ended = next((one.solutions.ended for one in results if one.solutions.ended), "")
+        whole_fit = replace(results[0].solutions.first(length), ended=ended)
+        cut = replace(results[0], solutions=whole_fit, stages=results[0].stages[:length])
         return _Models(cut, np.array([one.solutions.gap[:length] for one in results[1:]]).T, lambdas[:length], held)
 
     def _scores(self, found: Sequence[Sequence[Held]]) -> list[Floats]:

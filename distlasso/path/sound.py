@@ -135,9 +135,10 @@ def _number(value: Any) -> bool:
     return _real(value) and math.isfinite(value) and value >= 0
 
 
-_LATER: dict[str, Any] = {"n_rows": None, "weight": None, "fit_intercept": None, "resumed": 0}  # not in earlier versions
+# Not in models of earlier versions.
+_LATER: dict[str, Any] = {"n_rows": None, "weight": None, "fit_intercept": None, "resumed": 0, "ended": ""}
 _KINDS: dict[Callable[[Any], bool], tuple[str, ...]] = {
-    _text: ("certificate", "loss", "solver", "prior", "schedule"),
+    _text: ("certificate", "loss", "solver", "prior", "schedule", "ended"),
     _flag: ("standardize", "complete"),
     _count: ("passes", "rounds", "bytes_read", "bytes_moved", "peak_bytes", "resumed"),
     _number: ("seconds", "l1_ratio", "tol"),
