@@ -84,6 +84,44 @@ def test_candidates_schedules_repetitions_and_stores_are_taken(tmp_path: Path) -
     assert one.summary()["active"][0] <= 3
 
 
+GROUPS = np.arange(N) % 5  # of rows that are copies of each other, but for the target
+
+
+@pytest.mark.parametrize("call", [{}, {"outer": GROUPS, "folds": GROUPS}, {"outer": GROUPS, "folds": [str(g) for g in GROUPS]}])
+def test_ids_of_groups_are_never_parted_outside_or_within(call: dict[str, Any]) -> None:
+    ds = dl.Dataset.from_arrays(X, Y, fold=GROUPS)
+    options: dict[str, Any] = {"n_lambdas": 10, "lambda_min_ratio": 0.02, "tol": 1e-9}
+    found = dl.nested_cross_validate(ds, **call, **options)
+    assert found.scores.shape == (5,)
+    for fold, inner in enumerate(found.choices):
+        out = fold == GROUPS
+        alone = dl.cross_validate(X[~out], Y[~out], folds=GROUPS[~out], **options)
+        assert inner.scores.shape == (10, 4)
+        np.testing.assert_allclose(inner.scores, alone.scores, rtol=1e-6)
+        assert found.scores[fold] == pytest.approx(np.mean((Y[out] - alone.predict(X[out])) ** 2))
+
+
+def test_stored_folds_are_kept_within_another_outer_split_too() -> None:
+    found = dl.nested_cross_validate(dl.Dataset.from_arrays(X, Y, fold=GROUPS), outer=dl.HoldOut(0.3), n_lambdas=5)
+    assert found.choices[0].scores.shape == (5, 5)
+
+
+def test_rows_that_always_train_do_so_in_every_outer_fold() -> None:
+    ids = np.where(np.arange(N) < 40, -1, np.arange(N) % 2)
+    found = dl.nested_cross_validate(dl.Dataset.from_arrays(X, Y, fold=ids), n_lambdas=5)
+    assert found.scores.shape == (2,) and all(one.scores.shape == (5, 1) for one in found.choices)
+
+
+def test_too_few_folds_within_are_refused_before_anything_is_fitted() -> None:
+    seen: list[Any] = []
+    with pytest.raises(dl.InputError, match=r"^outer fold 0 leaves too few folds within: fold ids have 1 value"):
+        dl.nested_cross_validate(X, Y, outer=IDS == 0, folds=IDS == 0, on_event=seen.append)
+    gone = np.where(GROUPS == 2, 0.0, 1.0)
+    with pytest.raises(dl.InputError, match=r"fold 2 has no row of positive weight"):
+        dl.nested_cross_validate(X, Y, sample_weight=gone, outer=3, folds=GROUPS, on_event=seen.append)
+    assert not seen
+
+
 CASES: list[tuple[dict[str, Any], str]] = [
     ({"outer": 1}, "outer=1 cannot be used"),
     ({"outer": "five"}, "outer='five' cannot be used"),

@@ -193,6 +193,11 @@ class Given:
 
     ids: Any
 
+    def left(self, weight: Floats) -> Given:
+        """Those folds that still have a row of positive weight, [n]; what has none counts nowhere, and joins any of them."""
+        ids = _labels("folds", self.ids, weight.size)
+        return Given(np.where(weight > 0, ids, ids[np.argmax(weight > 0)]))
+
     def partitions(self, rows: Known) -> list[Partition]:
         """One fold an id."""
         ids = _labels("folds", self.ids, rows.weight.size)

@@ -20,7 +20,7 @@ from distlasso.data.dataset import Dataset
 from distlasso.errors import InputError
 from distlasso.path.choice import summarise
 from distlasso.path.cross_validation import CrossValidation
-from distlasso.path.folds import Partition, as_folds, repetitions
+from distlasso.path.folds import Folds, Given, Known, Partition, as_folds, repetitions
 from distlasso.path.opened import as_dataset, known_rows, opened, outputs_of, row_spaces, row_weights
 from distlasso.path.options import Options, parse
 from distlasso.path.selection import cross_validate
@@ -82,8 +82,8 @@ def nested_cross_validate(
     data: Any,
     y: Any = None,
     *,
-    outer: Any = 5,
-    folds: Any = 10,
+    outer: Any = None,
+    folds: Any = None,
     rule: str = "min",
     score: str | None = None,
     sample_weight: Any = None,
@@ -101,10 +101,12 @@ def nested_cross_validate(
     ----------
     data, y, sample_weight, offset
         As in ``cross_validate``.
-    outer : int, fold ids, plan, splitter or pairs
-        What is held out of everything, in any form that ``cross_validate`` takes as ``folds``.
-    folds : int, plan or splitter
-        Of the training rows of every outer fold.
+    outer : int, fold ids, plan, splitter or pairs, optional
+        What is held out of everything, in any form that ``cross_validate`` takes as ``folds``. By default the ``fold`` that a
+        Dataset stores, else 5.
+    folds : int, fold ids, plan or splitter, optional
+        Of the training rows of every outer fold. Of fold ids, those count that the outer fold leaves any row. By default the
+        ``fold`` that a Dataset stores, else 10.
     rule, score
         As in ``cross_validate``; outer folds have the same score.
     random_state : int
@@ -139,16 +141,24 @@ def nested_cross_validate(
     dataset = as_dataset(data, y, sample_weight, offset)
     if outputs_of(dataset) > 1:
         raise InputError(f"cross-validation is for one response, and y has {outputs_of(dataset)}: do them one by one")
+    outer = (5 if dataset.fold is None else dataset.fold) if outer is None else outer
+    folds = (10 if dataset.fold is None else dataset.fold) if folds is None else folds
     partitions = _partitions(dataset, outer, plain, int(random_state))
     weight, _ = row_weights(dataset)
     pairs = [(np.isin(one.cell, train), np.isin(one.cell, test)) for one in partitions
              for train, test in zip(one.train, one.test, strict=True)]  # fmt: skip
+    plan = as_folds(folds, dataset.shape, np.asarray(dataset.y, dtype=np.float64))
+    known = known_rows(dataset, plain.loss, 0)
+    if isinstance(plan, Given):  # what is wrong with them is said before anything is fitted
+        plan.partitions(known)
+        for fold, (train, _) in enumerate(pairs):
+            _within(plan, replace(known, weight=weight * train), fold)
     choices = []
     for fold, (train, _) in enumerate(pairs):
-        own = dataset.with_target(sample_weight=weight * train)
+        own, within = dataset.with_target(sample_weight=weight * train), _within(plan, replace(known, weight=weight * train), fold)
         try:
             place = None if checkpoint is None else FilePath(checkpoint) / f"fold-{fold}"
-            choices.append(cross_validate(own, folds=folds, rule=rule, score=score, random_state=int(random_state) + 1,
+            choices.append(cross_validate(own, folds=within, rule=rule, score=score, random_state=int(random_state) + 1,
                                           checkpoint=place, **options))  # fmt: skip
         except InputError as error:
             raise InputError(f"outer fold {fold}: {error}") from error
@@ -165,6 +175,18 @@ def _partitions(dataset: Dataset, outer: Any, options: Options, seed: int) -> li
         return as_folds(outer, dataset.shape, y).partitions(known_rows(dataset, options.loss, seed))
     except InputError as error:
         raise InputError(f"outer={outer!r} cannot be used: {error}" if np.isscalar(outer) else f"outer: {error}") from error
+
+
+def _within(plan: Folds, rows: Known, fold: int) -> Folds:
+    """The plan of folds within the training rows of an outer fold; of fold ids, those that have rows there."""
+    if not isinstance(plan, Given):
+        return plan
+    left = plan.left(rows.weight)
+    try:
+        left.partitions(rows)
+    except InputError as error:
+        raise InputError(f"outer fold {fold} leaves too few folds within: {error}; use more, or another folds=") from error
+    return left
 
 
 def _scores(
