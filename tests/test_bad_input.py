@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -171,3 +173,62 @@ def test_unpenalised_columns_that_separate_the_classes_are_refused() -> None:
     X = np.random.default_rng(3).standard_normal((80, 5))
     with pytest.raises(dl.InputError, match="no finite optimum"):
         dl.fit_path(X, (X[:, 0] > 0).astype(float), loss="logistic", penalty_factors=[0, 1, 1, 1, 1])
+
+
+PATH = dl.fit_path(X, Y, n_lambdas=5)
+CALLS: dict[str, Callable[..., Any]] = {
+    "cross_validate": partial(dl.cross_validate, X, Y),
+    "nested_cross_validate": partial(dl.nested_cross_validate, X, Y),
+    "stability_selection": partial(dl.stability_selection, X, Y),
+    "debiased": partial(dl.debiased, X, Y),
+    "refit": partial(dl.refit, PATH, X, Y, lam=PATH.lambdas[2]),
+}
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_an_option_that_does_not_exist_is_refused_by_the_function_that_was_called(name: str) -> None:
+    for unknown, hint in (("n_lambda", "did you mean 'n_lambdas'?"), ("qqq", "its options are ")):
+        with pytest.raises(TypeError) as caught:
+            CALLS[name](**{unknown: 5})
+        assert str(caught.value).startswith(f"{name}() got an unexpected keyword argument {unknown!r}: {hint}")
+        assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("name", "theirs", "ours"), [
+    ("cross_validate", "cv", "folds"), ("cross_validate", "alphas", "lambdas"), ("debiased", "cv", "folds"),
+    ("nested_cross_validate", "max_feature", "max_features"), ("stability_selection", "weights", "sample_weight"),
+])  # fmt: skip
+def test_names_of_other_libraries_lead_to_ours(name: str, theirs: str, ours: str) -> None:
+    with pytest.raises(TypeError, match=f"did you mean '{ours}'"):
+        CALLS[name](**{theirs: 5})
+
+
+def test_options_that_are_taken_in_no_form_are_not_proposed() -> None:
+    with pytest.raises(TypeError, match="its options are") as caught:
+        dl.stability_selection(X, Y, qqq=1)
+    assert "schedule" not in str(caught.value) and "n_halves" in str(caught.value)
+    with pytest.raises(dl.InputError, match="lambdas= is not for refit"):
+        CALLS["refit"](lambdas=[1.0])
+
+
+@pytest.mark.parametrize("schedule", [lambda lam: 3, lambda stage: stage.b, lambda stage: True])
+def test_a_schedule_that_returns_no_penalty_says_what_it_should_return(schedule: Any) -> None:
+    with pytest.raises(dl.InputError, match=r"gave a value of type \w+, which is no penalty.*stage\.then") as caught:
+        dl.fit_path(X, Y, schedule=schedule, n_lambdas=5)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_schedule_of_ones_own_must_begin_with_a_penalty() -> None:
+    class Nothing:
+        def begin(self, last: Any) -> None:
+            return None
+
+        next = begin
+
+    with pytest.raises(dl.InputError, match="of type NoneType, which is no penalty"):
+        dl.fit_path(X, Y, schedule=Nothing(), n_lambdas=5)
+
+
+def test_groups_in_the_place_of_their_number_are_not_spelled_out() -> None:
+    with pytest.raises(dl.InputError, match="k=a value of type ndarray of GroupKFold\\(groups, k\\) must be a whole number"):
+        dl.GroupKFold(4, np.arange(50))  # type: ignore[arg-type]

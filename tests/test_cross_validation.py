@@ -333,8 +333,10 @@ def test_one_split_has_scores_but_no_standard_error() -> None:
     cv = dl.cross_validate(X, Y, folds=dl.HoldOut(0.3), **FEW)
     assert cv.scores.shape == (12, 1) and np.isnan(cv.se).all()
     np.testing.assert_array_equal(cv.mean, cv.scores[:, 0])
+    seen: list[Any] = []
     with pytest.raises(dl.InputError, match="needs a standard error"):
-        dl.cross_validate(X, Y, folds=dl.HoldOut(0.3), rule="1se", **FEW)
+        dl.cross_validate(X, Y, folds=dl.HoldOut(0.3), rule="1se", on_event=seen.append, **FEW)
+    assert not seen  # nothing was fitted for it
 
 
 def test_splitters_of_scikit_learn_are_taken_as_they_are() -> None:

@@ -112,6 +112,11 @@ def test_rows_that_always_train_do_so_in_every_outer_fold() -> None:
     assert found.scores.shape == (2,) and all(one.scores.shape == (5, 1) for one in found.choices)
 
 
+def test_folds_that_count_alike_do_so_outside_too() -> None:
+    found = dl.nested_cross_validate(X, Y, outer=IDS, average="folds", fixed="C", **FEW)
+    assert found.mean == pytest.approx(found.scores.mean())
+
+
 def test_too_few_folds_within_are_refused_before_anything_is_fitted() -> None:
     seen: list[Any] = []
     with pytest.raises(dl.InputError, match=r"^outer fold 0 leaves too few folds within: fold ids have 1 value"):

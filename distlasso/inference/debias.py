@@ -31,6 +31,7 @@ from distlasso.inference.nodes import Design, node_wise
 from distlasso.losses import Loss
 from distlasso.path.fit import fit_path
 from distlasso.path.identity import of_arrays
+from distlasso.path.keywords import check_names
 from distlasso.path.opened import Kept, as_dataset, opened, outputs_of, row_spaces, row_weights
 from distlasso.path.options import Options, number, parse
 from distlasso.path.result import Path
@@ -41,6 +42,7 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 _MOST = 200  # columns that are all done where none are named
+_REFUSED = ("l1_ratio", "penalty_factors", "bounds", "schedule", "prior", "multi_task", "lambdas", "solver")
 
 
 def debiased(
@@ -112,6 +114,7 @@ def debiased(
     >>> bool(found.low[0] < 2.0 < found.high[0]), bool(found.p_value[0] < 1e-6 < found.p_value[1])
     (True, True)
     """
+    check_names(options, debiased, refused=_REFUSED)
     chosen = _checked(options, noise_variance)
     check_level(level)
     for name, value in (("lam", lam), ("node_lam", node_lam)):
@@ -143,7 +146,7 @@ def debiased(
 
 def _checked(options: dict[str, Any], noise_variance: Any) -> Options:
     """The options of the lasso, without those that its intervals do not know."""
-    for name in ("l1_ratio", "penalty_factors", "bounds", "schedule", "prior", "multi_task", "lambdas", "solver"):
+    for name in _REFUSED:
         if options.pop(name, None) is not None:
             raise InputError(f"{name}= is not for debiased: intervals are those of the plain lasso")
     chosen = parse(time.perf_counter(), **options)

@@ -17,6 +17,7 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 RULES = ("min", "1se")
+NO_ERROR = "rule='1se' needs a standard error, which one fold does not give: use rule='min'"
 
 _EQUAL = 1e-14  # relative: shares of right answers are often equal, and their means then differ by rounding
 
@@ -83,7 +84,7 @@ def best(curve: Curve, rule: str, cap: int | None = None) -> int:
     if rule == "min":
         return lowest
     if np.isnan(curve.se[lowest]):
-        raise InputError("rule='1se' needs a standard error, which one fold does not give: use rule='min'")
+        raise InputError(NO_ERROR)
     return int(np.argmax(mean <= mean[lowest] + curve.se[lowest]))
 
 
@@ -104,7 +105,7 @@ def best_of(curves: Sequence[Curve], rule: str, cap: int | None = None) -> tuple
     if len(open_) == 1:
         return winner, best(curves[winner], rule, cap)
     if np.isnan(curves[winner].se[low]):
-        raise InputError("rule='1se' needs a standard error, which one fold does not give: use rule='min'")
+        raise InputError(NO_ERROR)
     limit = curves[winner].mean[low] + curves[winner].se[low]
     near = [(int(curve.n_active[i]), float(curve.mean[i]), k, int(i)) for k, curve in enumerate(curves)
             for i in np.flatnonzero(curve.within(cap) & (curve.mean <= limit))]  # fmt: skip

@@ -101,7 +101,7 @@ class GroupKFold:
     k: int = 10
 
     def __post_init__(self) -> None:
-        _require(self.k, 2, "k", "GroupKFold")
+        _require(self.k, 2, "k", "GroupKFold(groups, k)")
 
     def partitions(self, rows: Known) -> list[Partition]:
         """Deal the groups out."""
@@ -339,4 +339,5 @@ def _labels(name: str, given: Any, n: int) -> NDArray[Any]:
 
 def _require(value: Any, least: int, name: str, owner: str) -> None:
     if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
-        raise InputError(f"{name}={value!r} of {owner} must be a whole number of at least {least}")
+        given = repr(value) if value is None or np.isscalar(value) else f"a value of type {type(value).__name__}"
+        raise InputError(f"{name}={given} of {owner} must be a whole number of at least {least}")

@@ -21,6 +21,7 @@ from distlasso.errors import InputError
 from distlasso.path.choice import summarise
 from distlasso.path.cross_validation import CrossValidation
 from distlasso.path.folds import Folds, Given, Known, Partition, as_folds, repetitions
+from distlasso.path.keywords import check_names
 from distlasso.path.opened import as_dataset, known_rows, opened, outputs_of, row_spaces, row_weights
 from distlasso.path.options import Options, parse
 from distlasso.path.selection import cross_validate
@@ -30,6 +31,8 @@ from distlasso.runtime.local import RowSpace
 from distlasso.scores import Score, as_score
 
 Floats = NDArray[np.float64]
+
+_OF_CHOICE = ("l1_ratio", "schedule", "max_features", "average", "fixed")  # options of the inner ones, not of a path
 
 
 @final
@@ -42,8 +45,8 @@ class NestedCrossValidation:
     scores : float64 [outer]
         Score of the chosen model on each outer fold.
     mean, se : float
-        Over outer folds, weighted by held-out size; the standard error is NaN for one fold. Folds share training rows, so
-        that the standard error is itself an approximation (Bengio & Grandvalet 2004).
+        Over outer folds, weighted by held-out size or as ``average`` says; the standard error is NaN for one fold. Folds share
+        training rows, so that the standard error is itself an approximation (Bengio & Grandvalet 2004).
     lambdas : float64 [outer]
         Chosen lambda of each.
     score : str
@@ -114,7 +117,7 @@ def nested_cross_validate(
     checkpoint : path, optional
         As in ``fit_path``; every outer fold has a folder in it. The passes that score the choices are done again.
     **options
-        As in ``cross_validate``: ``l1_ratio``, ``schedule``, ``max_features``, ``loss``, ``tol``, ...
+        As in ``cross_validate``: ``l1_ratio``, ``schedule``, ``max_features``, ``average``, ``loss``, ``tol``, ...
 
     Returns
     -------
@@ -133,7 +136,8 @@ def nested_cross_validate(
     >>> found.scores.shape, found.lambdas.shape
     ((4,), (4,))
     """
-    apart = {name: value for name, value in options.items() if name not in ("l1_ratio", "schedule", "max_features")}
+    check_names(options, nested_cross_validate, cross_validate, refused=("prior", "multi_task"))
+    apart = {name: value for name, value in options.items() if name not in _OF_CHOICE}
     if "prior" in options:
         raise InputError("prior= implies its lambda, and leaves nothing to choose: use fit_path")
     plain = parse(time.perf_counter(), **apart)
@@ -163,7 +167,8 @@ def nested_cross_validate(
         except InputError as error:
             raise InputError(f"outer fold {fold}: {error}") from error
     scores = _scores(dataset, plain, wanted, choices, [test for _, test in pairs])
-    held = np.array([float(weight[test].sum()) for _, test in pairs])
+    alike = options.get("average") == "folds"
+    held = np.array([1.0 if alike else float(weight[test].sum()) for _, test in pairs])
     mean, se = summarise(scores[None, :], held, repetitions(partitions))
     chosen = np.array([one.lambda_ for one in choices])
     return NestedCrossValidation(scores, float(mean[0]), float(se[0]), chosen, wanted.name, tuple(choices))

@@ -27,12 +27,13 @@ from distlasso.coordinator.shared import Share, Shared
 from distlasso.coordinator.space import Space
 from distlasso.errors import InputError
 from distlasso.path.cells import measure, with_gram
-from distlasso.path.choice import RULES, Curve, best, best_of, summarise
+from distlasso.path.choice import NO_ERROR, RULES, Curve, best, best_of, summarise
 from distlasso.path.course import Course, Fitted, grids
 from distlasso.path.cross_validation import Candidate, CrossValidation
 from distlasso.path.fold_rows import FoldRows, fold_rows
 from distlasso.path.grid import warn_constant
 from distlasso.path.identity import of_folds, of_schedule
+from distlasso.path.keywords import check_names
 from distlasso.path.opened import Kept, Opened, as_dataset, opened, outputs_of, row_weights
 from distlasso.path.options import Options, parse, whole
 from distlasso.path.outputs import gather_outputs
@@ -114,6 +115,8 @@ def cross_validate(
     ------
     InputError
         For data or options that cannot be used, or folds that leave nothing to train on or to score.
+    TypeError
+        For an option that does not exist.
 
     Examples
     --------
@@ -124,6 +127,7 @@ def cross_validate(
     ((100, 5), True)
     """
     started = time.perf_counter()
+    check_names(options, cross_validate, refused=("prior", "multi_task"))
     if "prior" in options:
         raise InputError("prior= implies its lambda, and leaves nothing to choose: use fit_path")
     if options.pop("multi_task", False):
@@ -142,6 +146,8 @@ def cross_validate(
     if outputs_of(dataset) > 1:
         raise InputError(f"cross-validation is for one response, and y has {outputs_of(dataset)}: do them one by one")
     plan = replace(fold_rows(dataset, folds, chosen[0], int(random_state)), alike=average == "folds", same_c=fixed == "C")
+    if rule == "1se" and plan.size == 1:
+        raise InputError(NO_ERROR)
     count = 1 + plan.size
     kept = None if checkpoint is None else Kept(checkpoint, _about(chosen, schedules, plan))
     with opened(dataset, chosen[0], plan.rows, fits=count * len(chosen), kept=kept) as data_open:

@@ -90,7 +90,7 @@ class Stages:
         stage, trail = self._first(lam, last), Trail(last.support, last.support, np.zeros(p))
         problem: Problem | None = None
         while True:
-            step = self._schedule.begin(stage)
+            step = self._penalty_of(self._schedule.begin(stage))
             weights = self._weights(step)
             if step.lam is None:
                 break
@@ -171,7 +171,8 @@ class Stages:
         for _ in range(MAX_STAGES):
             pairs: list[tuple[_Track, Step]] = []
             for track in moving:
-                step = self._schedule.next(track.stage)
+                given = self._schedule.next(track.stage)
+                step = None if given is None else self._penalty_of(given)
                 if step is not None and step.share is not None:
                     self._mix(track, step)
                 elif step is not None:
@@ -186,6 +187,15 @@ class Stages:
         self.unsettled += len(moving)
         self._advance(self._closing(tracks))
         return tracks
+
+    def _penalty_of(self, given: object) -> Step:
+        """What a schedule gave as the next penalty, or why it is none."""
+        if isinstance(given, Step):
+            return given
+        raise InputError(
+            f"schedule={self._schedule!r} gave a value of type {type(given).__name__}, which is no penalty: it takes the last "
+            "Stage, and returns stage.then(weights, ...), or None to end"
+        )
 
     def _settled(self, pairs: list[tuple[_Track, Step]]) -> list[tuple[_Track, Step]]:
         """The steps; those under the slope of a concave penalty begin where it stands still, under its slope there."""
