@@ -193,11 +193,14 @@ def test_it_goes_on_with_another_runtime_and_number_of_workers(cluster: dl.Clust
     ("changed", "named"),
     [
         ({"n_lambdas": 13}, r"n_lambdas is 13, there 12"), ({"tol": 1e-7}, "tol is 1e-07, there 1e-06"),
-        ({"loss": dl.Huber(2.0)}, "loss is"), ({"l1_ratio": 0.5}, "l1_ratio is 0.5"), ({"solver": "fista"}, "solver is"),
-        ({"penalty_factors": np.arange(80.0)}, "penalty_factors is"), ({"bounds": (-1, 1)}, "bounds is"),
-        ({"schedule": dl.MCP()}, "schedule is"), ({"sample_weight": np.arange(1.0, 501)}, "sample_weight is"),
+        ({"loss": dl.Huber(2.0)}, r"loss is 'dl.Huber\(2.0\)', there 'squared';"),
+        ({"loss": "huber"}, "loss is 'huber', there 'squared';"),
+        ({"l1_ratio": 0.5}, "l1_ratio is 0.5"), ({"solver": "fista"}, "solver is"),
+        ({"penalty_factors": np.arange(80.0)}, "penalty_factors is '80 numbers', there None"),
+        ({"bounds": (-1, 1)}, r"bounds is \[-1.0, 1.0\], there None"),
+        ({"schedule": dl.MCP()}, "schedule is"), ({"sample_weight": np.arange(1.0, 501)}, "sample_weight is 'given', there None"),
         ({"memory": "1GB"}, "memory is"), ({"init": np.ones(80)}, "init is"),
-        ({"lambdas": [0.2, 0.1]}, "lambdas is"), ({"standardize": False}, "standardize is"),
+        ({"lambdas": [0.2, 0.1]}, r"lambdas is \[0.2, 0.1\], there None"), ({"standardize": False}, "standardize is"),
     ],
 )  # fmt: skip
 def test_another_fit_is_refused_and_the_difference_named(changed: dict[str, Any], named: str, tmp_path: Path) -> None:
@@ -207,14 +210,26 @@ def test_another_fit_is_refused_and_the_difference_named(changed: dict[str, Any]
         dl.fit_path(X, y, checkpoint=tmp_path, **(FEW | changed))
 
 
+def test_a_checkpoint_that_does_not_know_how_its_fit_was_spelled_is_used_as_ever(tmp_path: Path) -> None:
+    X, y = data(500)
+    path = dl.fit_path(X, y, checkpoint=tmp_path, **FEW)
+    file = tmp_path / "checkpoint.json"
+    file.write_text(json.dumps({name: value for name, value in json.loads(file.read_text()).items() if name != "shown"}))
+    again = dl.fit_path(X, y, checkpoint=tmp_path, **FEW)
+    same_bits(again, path)
+    assert again.resumed == path.rounds
+    with pytest.raises(dl.InputError, match="of another fit: loss is 'huber', there"):
+        dl.fit_path(X, y, loss="huber", checkpoint=tmp_path, **FEW)
+
+
 def test_other_data_are_refused(tmp_path: Path) -> None:
     X, y = data(500)
     dl.fit_path(X, y, checkpoint=tmp_path, **FEW)
     other = X.copy()
     other[3, 4] = np.nextafter(other[3, 4], 9.0)
-    with pytest.raises(dl.InputError, match="of another fit: X is"):
+    with pytest.raises(dl.InputError, match="of another fit: X is not the same as there;"):
         dl.fit_path(other, y, checkpoint=tmp_path, **FEW)
-    with pytest.raises(dl.InputError, match="of another fit: y is"):
+    with pytest.raises(dl.InputError, match="of another fit: y is not the same as there;"):
         dl.fit_path(X, y[::-1], checkpoint=tmp_path, **FEW)
     with pytest.raises(dl.InputError, match="call is"):
         dl.cross_validate(X, y, checkpoint=tmp_path, **FEW)

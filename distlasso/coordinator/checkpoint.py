@@ -69,7 +69,8 @@ def opened_checkpoint(folder: str | os.PathLike[str], about: Mapping[str, Any]) 
     folder : path
         Its folder; made if it is not there.
     about : mapping
-        JSON values under "options", "data" and "platform": what the fit is. The first two must be those of the checkpoint.
+        JSON values under "options", "data" and "platform": what the fit is. The first two must be those of the checkpoint. Under
+        "shown", what to say of some of them instead.
 
     Raises
     ------
@@ -127,7 +128,7 @@ def _compare(place: Path, about: Mapping[str, Any]) -> None:
         return
     found = _read(file)
     differing = [
-        f"{name} is {_short(now[name])}, there {_short(then.get(name))}"
+        _difference(name, about["shown"].get(name, now[name]), found["shown"].get(name, then.get(name)))
         for then, now in ((found[part], about[part]) for part in ("options", "data")) for name in now
         if then.get(name) != now[name]
     ]  # fmt: skip
@@ -145,7 +146,8 @@ def _read(file: Path) -> dict[str, Any]:
         found: dict[str, Any] = json.loads(file.read_bytes())
         if found["format"] != _FORMAT:
             raise StoreError(f"{file} has format {found['format']!r}, this version reads {_FORMAT}: choose another folder")
-        if not all(isinstance(found[part], dict) for part in ("options", "data", "platform")):
+        found.setdefault("shown", {})  # which those of earlier versions do not have
+        if not all(isinstance(found[part], dict) for part in ("options", "data", "platform", "shown")):
             raise TypeError("a part is missing")
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise StoreError(f"{file} is damaged ({error}): delete the checkpoint, and fit again") from error
@@ -169,6 +171,12 @@ def _wip(name: str) -> str:
     return f".{name}.wip"
 
 
+def _difference(name: str, now: Any, then: Any) -> str:
+    if now == then:
+        return f"{name} is not the same as there"
+    return f"{name} is {_short(now)}, there {_short(then)}"
+
+
 def _short(value: Any) -> str:
-    text = json.dumps(value)
+    text = repr(value)
     return text if len(text) <= 60 else f"{text[:57]}..."

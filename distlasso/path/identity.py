@@ -21,6 +21,7 @@ import scipy.sparse as sp
 import distlasso
 from distlasso.data.dataset import Dataset
 from distlasso.errors import InputError
+from distlasso.losses import LOSSES
 from distlasso.path.folds import Partition
 from distlasso.path.options import Options
 from distlasso.path.result import Path
@@ -30,6 +31,7 @@ from distlasso.runtime.plan import Plan
 from distlasso.schedules.schedule import Each, Schedule
 
 _FEW = 8  # numbers that are spelled out
+_DIGESTS = ("X", "y", "sample_weight", "offset", "init", "folds", "columns", "model", "design")  # what is kept as such
 
 
 def about(dataset: Dataset, options: Options, more: Mapping[str, Any]) -> dict[str, Any]:
@@ -40,7 +42,8 @@ def about(dataset: Dataset, options: Options, more: Mapping[str, Any]) -> dict[s
     InputError
         For a dask array, which has no content that could be known again.
     """
-    return {"options": _options(options) | dict(more), "data": _data(dataset), "platform": _platform()}
+    kept, data = _options(options) | dict(more), _data(dataset)
+    return {"options": kept, "data": data, "platform": _platform(), "shown": _shown(options, kept | data)}
 
 
 def of_cut(dataset: Dataset, plan: Plan) -> list[Any]:
@@ -82,6 +85,25 @@ def _options(options: Options) -> dict[str, Any]:
         "fit_intercept": options.fit_intercept, "solver": options.solver, "tol": options.tol,
         "max_active": options.limits.max_active, "memory": options.memory, "init": _start(options.init),
     }  # fmt: skip
+
+
+def _shown(options: Options, kept: Mapping[str, Any]) -> dict[str, Any]:
+    """What a difference is told by, where what is kept would mean nothing to whom it is told."""
+    loss = options.loss
+    named = loss.name if loss == LOSSES[loss.name] else f"dl.{type(loss).__name__}({getattr(loss, 'delta', '')})"
+    shown: dict[str, Any] = {name: "given" for name in _DIGESTS if kept.get(name) is not None}
+    for name, values in (("penalty_factors", options.penalty_factors), ("lambdas", options.grid.lambdas)):
+        if values is not None:
+            shown[name] = _few(values)
+    if options.bounds is not None:
+        shown["bounds"] = [_few(side) for side in options.bounds]
+    return shown | {"loss": named}
+
+
+def _few(values: Any) -> Any:
+    """Numbers, or how many there are."""
+    numbers = np.asarray(values, dtype=np.float64)
+    return numbers.tolist() if numbers.size <= _FEW else f"{numbers.size} numbers"
 
 
 def _data(dataset: Dataset) -> dict[str, Any]:
