@@ -329,6 +329,12 @@ def test_folds_in_time_train_on_what_came_before_less_a_gap(n: int, k: int, gap:
     np.testing.assert_array_equal(np.concatenate(held), np.arange(held[0][0], n))
 
 
+def test_the_features_of_every_model_are_those_of_the_fit_to_all_rows() -> None:
+    cv = dl.cross_validate(X, Y, folds=3, l1_ratio=[0.5, 1.0], **FEW)
+    np.testing.assert_array_equal(cv.n_active, cv.path.n_active)
+    assert cv.n_active[cv.best] == np.count_nonzero(cv.coef)
+
+
 def test_one_split_has_scores_but_no_standard_error() -> None:
     cv = dl.cross_validate(X, Y, folds=dl.HoldOut(0.3), **FEW)
     assert cv.scores.shape == (12, 1) and np.isnan(cv.se).all()

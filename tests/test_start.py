@@ -139,3 +139,13 @@ def test_a_path_without_its_data_says_how_to_fit_exactly(tmp_path: Path) -> None
             other.predict(X, lam=lam, exact=True)
         warm = dl.fit_path(X, Y, lambdas=[lam], init=other)
         np.testing.assert_allclose(warm.predict(X)[:, 0], path.predict(X, lam=lam, exact=True), atol=1e-6)
+
+
+def test_the_nearest_lambda_of_a_path_is_found_on_it_between_and_beyond() -> None:
+    path = dl.fit_path(X, Y, lambdas=[0.5, 0.25, 0.125])
+    wanted = {0.25: 1, 0.26: 1, 0.376: 0, 0.375: 0, 9.0: 0, 0.01: 2}
+    assert {lam: path.nearest(lam) for lam in wanted} == wanted
+    with pytest.raises(dl.InputError, match="lam=nan is not a number"):
+        path.nearest(np.nan)
+    with pytest.warns(dl.InterpolationNote):
+        path.predict(X, lam=0.26)

@@ -130,6 +130,11 @@ class CrossValidation:
         return self.chosen.se
 
     @property
+    def n_active(self) -> NDArray[np.int64]:
+        """Nonzero coefficients at each lambda, of the fit to all rows, [k]; those of the chosen model are ``n_active[best]``."""
+        return self.path.n_active
+
+    @property
     def lambda_min(self) -> float:
         """Lambda of the best mean score, of equals the largest."""
         return float(self.lambdas[self.best_min])

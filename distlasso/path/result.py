@@ -192,10 +192,22 @@ class Path:
         level = (1.0 - share) * self.intercept[left] + share * self.intercept[right]
         return (coef, level) if isinstance(self.coef, tuple) else (coef[:, 0], float(level))
 
-    def nearest(self, lam: float) -> int | None:
-        """Index of ``lam`` among the lambdas of the path; None where it is not one of them, to nine digits."""
-        k = int(np.argmin(np.abs(self.lambdas - lam)))
-        return k if abs(self.lambdas[k] - lam) <= _CLOSE * self.lambdas[k] else None
+    def nearest(self, lam: float) -> int:
+        """Index of the lambda of the path that is nearest to ``lam``, of equals the largest.
+
+        Raises
+        ------
+        InputError
+            If ``lam`` is not a number.
+        """
+        if not np.isfinite(lam):
+            raise InputError(f"lam={lam} is not a number: no lambda of the path is near it")
+        return int(np.argmin(np.abs(self.lambdas - lam)))
+
+    def _has(self, lam: float) -> bool:
+        """Whether ``lam`` is a lambda of the path, to nine digits."""
+        near = self.lambdas[self.nearest(lam)]
+        return bool(abs(near - lam) <= _CLOSE * near)
 
     def predict(self, X: Any, *, lam: float | None = None, type: str = "link", exact: bool = False) -> Floats:
         """Predict rows; missing values become the means of the rows of the fit.
@@ -228,9 +240,9 @@ class Path:
             intercept = self.intercept.reshape(coef.shape[1:])
         else:
             one, intercept = self.at(lam)
-            if self.nearest(lam) is None and exact:
+            if not self._has(lam) and exact:
                 one, intercept = self.again(lam, self).at(lam)
-            elif self.nearest(lam) is None:
+            elif not self._has(lam):
                 note(f"lam={lam:g} is between grid points: coefficients are interpolated, exact=True fits them")
             coef = one.reshape(one.shape[0], 1, -1)
         eta = linear(X, np.ascontiguousarray(coef.reshape(coef.shape[0], -1)), self.imputation) + np.ravel(intercept)
