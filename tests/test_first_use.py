@@ -54,6 +54,17 @@ def test_a_fit_of_arrays_imports_nothing_that_it_does_not_need() -> None:
     assert found == []
 
 
+@pytest.mark.parametrize(
+    ("missing", "use", "extra"),
+    [("sklearn", "distlasso.Lasso", "sklearn"), ("sklearn", "from distlasso.estimators.linear import Lasso", "sklearn"),
+     ("httpx", "import distlasso.service.client", "service"), ("pydantic", "import distlasso.service.client", "service")],
+)  # fmt: skip
+def test_without_an_optional_package_the_extra_is_named(missing: str, use: str, extra: str) -> None:
+    """The last line of the error is what to install."""
+    code = f"import sys; sys.modules[{missing!r}] = None\nimport distlasso\ntry: {use}\nexcept ImportError as error: print(error)"
+    assert python(code).endswith(f"pip install 'distlasso[{extra}]'\n")
+
+
 def test_after_a_warm_up_a_fresh_process_compiles_nothing(tmp_path: Path) -> None:
     assert int(python(WARM, NUMBA_CACHE_DIR=str(tmp_path))) > 0
     found = json.loads(python(FIT + REPORT, NUMBA_CACHE_DIR=str(tmp_path)))

@@ -6,6 +6,11 @@ null deviance, 1e-6 by default. Read next: ``base.py``, what they share, and ``l
 
 from __future__ import annotations
 
+try:
+    import sklearn  # noqa: F401
+except ModuleNotFoundError as error:
+    raise ModuleNotFoundError("the estimators need scikit-learn: pip install 'distlasso[sklearn]'", name=error.name) from error
+
 from distlasso.estimators.classification import LogisticRegression
 from distlasso.estimators.classification_cv import LogisticRegressionCV
 from distlasso.estimators.counts import PoissonRegressor

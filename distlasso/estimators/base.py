@@ -14,6 +14,9 @@ from typing import Any, Self
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import ArrayLike, NDArray
+from sklearn.base import BaseEstimator
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils.validation import check_is_fitted, validate_data
 
 from distlasso.data.dataset import Dataset, is_dask
 from distlasso.errors import CertificateWarning, InputError
@@ -22,13 +25,6 @@ from distlasso.path.again import Again
 from distlasso.path.fit import fit_path
 from distlasso.path.result import Path
 from distlasso.runtime.chunks import from_chunks
-
-try:
-    from sklearn.base import BaseEstimator
-    from sklearn.exceptions import ConvergenceWarning
-    from sklearn.utils.validation import check_is_fitted, validate_data
-except ImportError as error:
-    raise ImportError("the estimators need scikit-learn: pip install 'distlasso[sklearn]'") from error
 
 Floats = NDArray[np.float64]
 

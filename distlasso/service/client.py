@@ -21,8 +21,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, final
 
-import httpx
-from pydantic import BaseModel
+try:
+    import httpx
+    from pydantic import BaseModel
+except ModuleNotFoundError as error:
+    raise ModuleNotFoundError(f"the service needs {error.name}: pip install 'distlasso[service]'", name=error.name) from error
 
 import distlasso as dl
 from distlasso.errors import InputError, SchedulerError
