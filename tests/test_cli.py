@@ -274,6 +274,21 @@ def test_a_table_of_scores_marks_both_choices_and_every_candidate(tmp_path: Path
     assert isinstance(cv, dl.CrossValidation) and cv.max_features == 4 and cv.scores.shape[1] == 5
 
 
+def test_a_lambda_between_those_of_a_model_is_said_to_be_interpolated_and_how_it_is_fitted(table: Path, tmp_path: Path) -> None:
+    """The command that the note names gives what it promises."""
+    store, between = tmp_path / "s.zarr", 0.1
+    dl.ingest(table, store, target="price")
+    where = [store, "--runtime", "serial"]
+    assert run("fit", *where, "--out", tmp_path / "m", "--lambdas", "0.05,0.15").returncode == 0
+    done = run("predict", tmp_path / "m", store, "--out", tmp_path / "p.npy", "--lambda", between)
+    assert done.returncode == 0
+    assert done.stderr.startswith("InterpolationNote: --lambda 0.1 is between lambdas of")
+    assert done.stderr.count("\n") == 1 and "exact" not in done.stderr and f"--lambdas {between} fits it" in done.stderr
+    assert run("fit", *where, "--out", tmp_path / "n", "--lambdas", between).returncode == 0
+    done = run("predict", tmp_path / "n", store, "--out", tmp_path / "q.npy", "--lambda", between)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_a_path_that_ended_early_says_so(table: Path, tmp_path: Path) -> None:
     dl.ingest(table, tmp_path / "s.zarr", target="price")
     arguments = ["fit", tmp_path / "s.zarr", "--out", tmp_path / "m", "--runtime", "serial", "--max-active", 1]

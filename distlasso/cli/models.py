@@ -6,6 +6,7 @@ Read next: ``../path/fit.py``, ``../path/selection.py``.
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
@@ -29,7 +30,7 @@ from distlasso.cli.place import (
 )
 from distlasso.cli.show import Json, show, table_of_path, table_of_scores
 from distlasso.cli.stopping import CheckpointDir, Resume, check_checkpoint, stoppable
-from distlasso.errors import InputError, StoreError
+from distlasso.errors import InputError, StoreError, note
 from distlasso.progress import Progress
 from distlasso.whole import whole_file
 
@@ -174,7 +175,13 @@ def predict(
     check_output(out, overwrite=overwrite)
     if Path(out).suffix != ".npy":
         raise InputError(f"--out {out}: predictions are written as .npy")
-    predictions = dl.load(model).predict(dl.open_dataset(store), lam=lam, type=kind)
+    found = dl.load(model)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", dl.InterpolationNote)  # it names an option of Python's
+        predictions = found.predict(dl.open_dataset(store), lam=lam, type=kind)
+    if lam is not None and _path_of(found).nearest(lam) is None:
+        note(f"--lambda {lam} is between lambdas of {model}: coefficients are interpolated; `distlasso fit` with the options of "
+             f"that model and --lambdas {lam} fits it")  # fmt: skip
     try:
         with whole_file(Path(out)) as wip, wip.open("wb") as file:
             np.save(file, predictions, allow_pickle=False)
@@ -182,6 +189,10 @@ def predict(
         raise StoreError(f"cannot write {out}: {error.strerror or error}") from error
     lambdas = 1 if predictions.ndim == 1 else predictions.shape[1]
     show({"predictions": out, "rows": predictions.shape[0], "lambdas": lambdas, "type": kind}, json_)
+
+
+def _path_of(model: dl.Path | dl.CrossValidation) -> dl.Path:
+    return model if isinstance(model, dl.Path) else model.path
 
 
 def _schedules(names: str | None) -> list[Any] | None:
