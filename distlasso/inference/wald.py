@@ -168,7 +168,7 @@ class _Covariance:
 
     def _inverse(self, dataset: Dataset, weight: Floats) -> Floats:
         plain = replace(self._options, loss=Squared())
-        with opened(dataset, plain, lambda placed: [RowSpace(np.zeros(weight.size), weight)], fits=1) as data:
+        with opened(dataset, plain, lambda _: [RowSpace(np.zeros(weight.size), weight)], fits=1) as data:
             information = self._information(data)
         scale = np.sqrt(np.diag(information))
         values, vectors = np.linalg.eigh(information / np.outer(scale, scale))

@@ -170,7 +170,7 @@ def fit_path(
     )  # fmt: skip
     dataset = as_dataset(data, y, sample_weight, offset)
     options = _for_outputs(options, outputs_of(dataset))
-    with opened(dataset, options, lambda placed: row_spaces(placed, options.loss, intercept=options.fit_intercept),
+    with opened(dataset, options, lambda own: row_spaces(own, options.loss, intercept=options.fit_intercept),
                 fits=1 if options.multi_task else outputs_of(dataset),
                 kept=None if checkpoint is None else Kept(checkpoint, {"call": "fit_path"})) as data_open:  # fmt: skip
         path = _fit(data_open, started)

@@ -199,8 +199,8 @@ def _scores(
 ) -> Floats:
     """Score of every chosen model on what it was kept from, one pass each."""
 
-    def rows(placed: Dataset) -> list[RowSpace]:
-        (whole,) = row_spaces(placed, options.loss, intercept=options.fit_intercept)
+    def rows(dataset: Dataset) -> list[RowSpace]:
+        (whole,) = row_spaces(dataset, options.loss, intercept=options.fit_intercept)
         return [whole, *(replace(whole, weight=whole.weight * test) for test in tests)]
 
     found = np.empty(len(tests))

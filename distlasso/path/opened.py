@@ -162,7 +162,7 @@ def opened(
 ) -> Iterator[Opened]:  # fmt: skip
     """Place a dataset where it can be asked, and plan for some fits that go side by side.
 
-    ``make_rows`` makes the row spaces of the dataset as it was placed; ``kept`` says where a checkpoint is.
+    ``make_rows`` makes the row spaces of the dataset, or refuses its target; ``kept`` says where a checkpoint is.
 
     Raises
     ------
@@ -179,6 +179,7 @@ def opened(
         checkpoint = None
         if kept is not None:  # before anything is done that a refusal would make vain
             checkpoint = stack.enter_context(opened_checkpoint(kept.folder, about(dataset, options, kept.more)))
+        rows = make_rows(dataset)  # before a cluster is started
         try:
             dataset = place.place(dataset)
             budget = None if options.multi_task or options.solver == "admm" else options.memory
@@ -192,7 +193,6 @@ def opened(
             keeps = not dataset.in_memory and dataset.nbytes <= left
             plan = plan_bundles(dataset.row_bounds, dataset.col_bounds, by_columns=by_columns, room=projection.room,
                                 answer=8 * dataset.shape[1] ** (2 if grams else 1), keeps=keeps)  # fmt: skip
-            rows = make_rows(dataset)
             options = replace(options, listener=place.open(dataset, plan, rows, options.listener))
             decoded = place.tiles_at_once() * projection.tile_bytes
             beside = projection.coordinator_bytes + decoded + (dataset.nbytes if keeps and decoded else 0)

@@ -15,7 +15,7 @@ import tempfile
 import threading
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
@@ -93,6 +93,9 @@ class Cluster:
         Encrypt everything, and refuse a scheduler that does not. True has certificates made for an embedded cluster, and
         takes those of Dask's configuration for another; a folder has ``ca.pem``, ``client.pem`` and ``client.key``; three
         files are CA, certificate and key.
+    on_start : callable, optional
+        Told of this object once there is a client: an embedded cluster starts when it is first used, by a fit not before
+        its options have been found good.
 
     Raises
     ------
@@ -104,8 +107,9 @@ class Cluster:
 
     def __init__(
         self, client: Any = None, *, address: str | None = None, n_workers: int | None = None,
-        memory_limit: str | int = "auto", tls: Tls = False,
+        memory_limit: str | int = "auto", tls: Tls = False, on_start: Callable[[Cluster], None] | None = None,
     ) -> None:  # fmt: skip
+        self._on_start = on_start
         self._connection = Connection(client, address, n_workers, memory_limit, tls)
         self._temporary: str | None = None
         self._user: int | None = None  # the thread whose fit this is
@@ -133,7 +137,7 @@ class Cluster:
     @property
     def client(self) -> Any:
         """A client of the cluster, to look at it."""
-        return self._connection.open()
+        return self._open()
 
     @property
     def address(self) -> str:
@@ -157,7 +161,7 @@ class Cluster:
 
     def start(self) -> None:
         """Start the embedded cluster, if it is wanted and not running."""
-        self._connection.open()
+        self._open()
 
     def shutdown(self) -> None:
         """Close what this object has started."""
@@ -174,7 +178,7 @@ class Cluster:
         self._user = threading.get_ident()
         self._stays = self._connection.is_open or not self._connection.embedded
         held = isinstance(dataset.reader, Chunks)
-        client = self._connection.open(arrays=held)
+        client = self._open(arrays=held)
         if dataset.locator() is not None:
             return dataset
         if isinstance(dataset.reader, Chunks):
@@ -271,6 +275,13 @@ class Cluster:
         self._connection.leave()
         if not self._stays:
             self.shutdown()
+
+    def _open(self, *, arrays: bool = False) -> Any:
+        client = self._connection.open(arrays=arrays)
+        on_start, self._on_start = self._on_start, None
+        if on_start is not None:
+            on_start(self)
+        return client
 
     @property
     def _line(self) -> Wire:
