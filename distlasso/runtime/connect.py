@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import multiprocessing
 import os
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -23,6 +24,7 @@ from distlasso.runtime.security import Tls, check_address, security_of
 from distlasso.runtime.settings import CONNECT_SECONDS, use_in_this_process, warn_of_foreign
 
 GONE = "the scheduler is gone"
+_GUARD = 'a script needs `if __name__ == "__main__":` around what it runs, as every worker process imports it'
 
 
 @final
@@ -120,6 +122,9 @@ class Connection:
 
     def _embed(self) -> Any:
         workers = self._n_workers or os.cpu_count() or 1
+        # What multiprocessing itself looks at: here it would fail once for every process, a page each.
+        if getattr(multiprocessing.current_process(), "_inheriting", False):
+            raise SchedulerError(f"a worker process that imports the script started a cluster of its own: {_GUARD}")
         use_in_this_process(pre_spawn=True)
         try:
             self._cluster = distributed.LocalCluster(
@@ -129,7 +134,8 @@ class Connection:
             )  # fmt: skip
             return distributed.Client(self._cluster)
         except (OSError, RuntimeError, TimeoutError) as error:
-            raise SchedulerError(f"the local cluster of {workers} workers did not start: {error}") from error
+            why = str(error).rstrip(".")
+            raise SchedulerError(f"the local cluster of {workers} workers did not start: {why}; {_GUARD}") from error
 
     def _beside(self, given: Any) -> Any:
         """A client for the same scheduler."""

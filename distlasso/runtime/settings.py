@@ -6,14 +6,13 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 from typing import Any
 
 import dask.config
 from dask.utils import parse_timedelta
 
-from distlasso.errors import ClusterWarning, InputError
+from distlasso.errors import ClusterWarning, InputError, warn
 from distlasso.runtime.ledger import Limits
 
 CONNECT_SECONDS = 5
@@ -27,6 +26,7 @@ DASK = {
 }
 _ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"), "1")
 _MOST_CONNECT, _MOST_TTL = 10.0, 120.0
+_WARNED_OF: set[str] = set()  # addresses; Python's own memory of warnings is lost whenever anybody changes a filter
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,10 @@ def use_in_this_process(*, pre_spawn: bool = False) -> None:
 
 
 def warn_of_foreign(client: Any) -> None:
-    """Say in one line which settings of a scheduler that others started make faults costly."""
+    """Say in one line which settings of a scheduler that others started make faults costly, once for each address."""
+    address = str(client.scheduler.address)
+    if address in _WARNED_OF:
+        return
     wrong = []
     for name, value in DASK.items():
         try:
@@ -72,8 +75,8 @@ def warn_of_foreign(client: Any) -> None:
         if not _suits(name, found):
             wrong.append(f"{name} is {found}, better {value}")
     if wrong:
-        warnings.warn(f"settings of the scheduler that make faults costly: {'; '.join(wrong)} (see deploy/distributed.yaml)",
-                      ClusterWarning, stacklevel=2)  # fmt: skip
+        _WARNED_OF.add(address)
+        warn(f"settings of the scheduler that make faults costly: {'; '.join(wrong)} (see deploy/distributed.yaml)", ClusterWarning)
 
 
 def _suits(name: str, value: Any) -> bool:

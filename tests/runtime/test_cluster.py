@@ -131,6 +131,17 @@ def test_arrays_are_refused_where_the_workers_may_be_elsewhere(client: Any) -> N
     assert client.status == "running" and len(client.scheduler_info()["workers"]) == 2
 
 
+def test_a_script_without_a_guard_is_told_so_at_the_end_of_a_screen_or_two(tmp_path: Path) -> None:
+    """Worker processes import the script, and must not begin it anew."""
+    file = tmp_path / "fit.py"
+    file.write_text("import distlasso as dl, numpy as np\ndl.fit_path(np.eye(5), np.ones(5), runtime=dl.Cluster(n_workers=1))\n")
+    done = subprocess.run([sys.executable, file], capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 1
+    last = done.stderr.splitlines()[-1]
+    assert "the local cluster of 1 workers did not start" in last and 'a script needs `if __name__ == "__main__":`' in last
+    assert len(done.stderr.splitlines()) < 150
+
+
 def test_an_unreachable_scheduler_is_an_error_after_seconds() -> None:
     started = time.monotonic()
     with pytest.raises(dl.SchedulerError, match="no Dask scheduler answered"):

@@ -6,6 +6,7 @@ import os
 import signal
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -271,11 +272,14 @@ def test_what_cannot_fit_is_refused_before_it_starts(tmp_path: Path) -> None:
 
 
 def test_settings_that_make_faults_costly_are_named_in_one_line() -> None:
-    with (
-        Farm(1, config={"distributed.scheduler.worker-ttl": "5 minutes", "distributed.comm.retry.count": 3}) as farm,
-        pytest.warns(dl.ClusterWarning, match=r"retry.count is 3, better 0; .*worker-ttl is 5 minutes.*deploy/distributed.yaml"),
-    ):
-        dl.Cluster(address=farm.address).shutdown()
+    """Once, though Python would warn again after any change of its filters."""
+    says = r"retry.count is 3, better 0; .*worker-ttl is 5 minutes.*deploy/distributed.yaml"
+    with Farm(1, config={"distributed.scheduler.worker-ttl": "5 minutes", "distributed.comm.retry.count": 3}) as farm:
+        with pytest.warns(dl.ClusterWarning, match=says):
+            dl.Cluster(address=farm.address).shutdown()
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            dl.Cluster(address=farm.address).shutdown()
 
 
 def recurse_too_deep() -> None:
