@@ -6,7 +6,9 @@ import json
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -61,6 +63,43 @@ def test_every_command_has_help() -> None:
         done = run(command, "--help")
         assert done.returncode == 0
         assert "--json" in done.stdout
+
+
+def test_the_version_is_told_by_the_package_run_as_a_module() -> None:
+    done = subprocess.run([sys.executable, "-m", "distlasso", "--version"], capture_output=True, text=True, check=False, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"distlasso {dl.__version__}\n", "")
+
+
+def test_predictions_as_text_are_those_of_the_array(table: Path, tmp_path: Path) -> None:
+    """To the bit, with a column for each lambda of a path."""
+    store, model = dl.ingest(table, tmp_path / "s.zarr", target="price"), tmp_path / "m"
+    path = dl.fit_path(store, lambdas=[0.2, 0.1], runtime="serial")
+    path.save(model)
+    for out, options, header, expected in (
+        ("one.csv", ["--lambda", 0.1], "prediction", path.predict(store, lam=0.1)[:, None]),
+        ("all.csv", [], "lambda=0.2,lambda=0.1", path.predict(store)),
+    ):
+        done = run("predict", model, store.path, "--out", tmp_path / out, *options)
+        assert done.returncode == 0, done.stderr
+        first, *lines = (tmp_path / out).read_text().splitlines()
+        assert first == header
+        np.testing.assert_array_equal([[float(number) for number in line.split(",")] for line in lines], expected)
+
+
+def test_text_of_which_only_a_part_could_be_written_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from distlasso.cli import predictions
+
+    def pieces() -> Iterator[float]:
+        yield from np.arange(20_000.0)
+        raise OSError(28, "No space left on device")
+
+    written = pieces()
+    monkeypatch.setattr(predictions, "_ROWS", 1)
+    monkeypatch.setattr(predictions.csv, "writer", lambda file, **_: SimpleNamespace(
+        writerow=lambda row: file.write(f"{row}"), writerows=lambda rows: file.write(f"{next(written)}")))  # fmt: skip
+    with pytest.raises(dl.StoreError, match="No space left"):
+        predictions.write_predictions(str(tmp_path / "p.csv"), np.zeros(20_001), None)
+    assert not list(tmp_path.iterdir())
 
 
 def bad(tmp_path: Path, table: Path) -> dict[str, tuple[list[Any], str]]:
@@ -129,6 +168,7 @@ def bad(tmp_path: Path, table: Path) -> dict[str, tuple[list[Any], str]]:
         "text ratio": ([*cv, "--l1-ratio", "a"], "--l1-ratio 'a' are not numbers"),
         "no ratio": ([*cv, "--l1-ratio", ""], "l1_ratio is empty"),
         "features": ([*cv, "--max-features", 0], "max_features=0"),
+        "unknown form": (["predict", tmp_path / "chosen", tmp_path / "fine.zarr", "--out", tmp_path / "p.txt"], ".npy or .csv"),
         "class of numbers": (["predict", tmp_path / "chosen", tmp_path / "fine.zarr", "--out", tmp_path / "p.npy", "--type",
                               "class"], "type='class' is not known for squared loss"),
         "a fold that is missing": (["ingest", tmp_path / "hole.csv", out, "--target", "y", "--fold", "a"],

@@ -16,6 +16,7 @@ from typing import Annotated, Any
 
 import typer
 
+from distlasso import __version__
 from distlasso.cli.data import ingest, inspect
 from distlasso.cli.jobs import cancel, jobs, result, resume, submit, watch
 from distlasso.cli.models import cv, fit, predict
@@ -51,10 +52,17 @@ def main() -> None:
         raise SystemExit(130) from None
 
 
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"distlasso {__version__}")
+        raise typer.Exit
+
+
 @app.callback()
 def common(
     context: typer.Context,
     config: Annotated[str | None, typer.Option(help="TOML file with defaults of options; by default distlasso.toml.")] = None,
+    version: Annotated[bool, typer.Option("--version", help="Show the version.", callback=_version, is_eager=True)] = False,
 ) -> None:
     """Certified L1-regularised paths on data that is too big for one machine's memory."""
     context.default_map = defaults(context.command, config, os.environ)

@@ -8,10 +8,8 @@ from __future__ import annotations
 import json
 import warnings
 from collections.abc import Callable
-from pathlib import Path
 from typing import Annotated, Any
 
-import numpy as np
 import typer
 
 import distlasso as dl
@@ -28,11 +26,11 @@ from distlasso.cli.place import (
     check_output,
     tls_of,
 )
+from distlasso.cli.predictions import check_suffix, write_predictions
 from distlasso.cli.show import Json, show, table_of_path, table_of_scores
 from distlasso.cli.stopping import CheckpointDir, Resume, check_checkpoint, stoppable
-from distlasso.errors import InputError, StoreError, note
+from distlasso.errors import InputError, note
 from distlasso.progress import Progress
-from distlasso.whole import whole_file
 
 Store = Annotated[str, typer.Argument(help="A store.")]
 Out = Annotated[str, typer.Option(help="Where the model goes.")]
@@ -163,7 +161,7 @@ def cv(
 def predict(
     model: Annotated[str, typer.Argument(help="A model written by fit or cv.")],
     store: Annotated[str, typer.Argument(help="A store with the same columns.")],
-    out: Annotated[str, typer.Option(help="Where the predictions go: .npy.")],
+    out: Annotated[str, typer.Option(help="Where the predictions go: .npy or .csv.")],
     lam: Annotated[
         float | None, typer.Option("--lambda", help="One lambda; by default the one that cv chose, or the whole path of fit.")
     ] = None,
@@ -173,8 +171,7 @@ def predict(
 ) -> None:
     """Predict the rows of a store."""
     check_output(out, overwrite=overwrite)
-    if Path(out).suffix != ".npy":
-        raise InputError(f"--out {out}: predictions are written as .npy")
+    check_suffix(out)
     found = dl.load(model)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", dl.InterpolationNote)  # it names an option of Python's
@@ -182,11 +179,8 @@ def predict(
     if lam is not None and _path_of(found).nearest(lam) is None:
         note(f"--lambda {lam} is between lambdas of {model}: coefficients are interpolated; `distlasso fit` with the options of "
              f"that model and --lambdas {lam} fits it")  # fmt: skip
-    try:
-        with whole_file(Path(out)) as wip, wip.open("wb") as file:
-            np.save(file, predictions, allow_pickle=False)
-    except OSError as error:
-        raise StoreError(f"cannot write {out}: {error.strerror or error}") from error
+    whole_path = lam is None and isinstance(found, dl.Path)
+    write_predictions(out, predictions, _path_of(found).lambdas.tolist() if whole_path else None)
     lambdas = 1 if predictions.ndim == 1 else predictions.shape[1]
     show({"predictions": out, "rows": predictions.shape[0], "lambdas": lambdas, "type": kind}, json_)
 
