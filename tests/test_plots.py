@@ -98,8 +98,18 @@ def test_an_unknown_suffix_is_refused(path: dl.Path, tmp_path: Path) -> None:
         plot_path(path, tmp_path / "path.docx")
 
 
-def test_a_missing_folder_is_refused_by_name(path: dl.Path, tmp_path: Path) -> None:
+def test_a_missing_folder_is_made(path: dl.Path, tmp_path: Path) -> None:
+    """As for a model and a report."""
+    plot_path(path, tmp_path / "a" / "b" / "path.png")
+    path.report(tmp_path / "c" / "d" / "report.html")
+    path.save(tmp_path / "e" / "f" / "model")
+    for file in ("a/b/path.png", "c/d/report.html", "e/f/model/path.json"):
+        assert (tmp_path / file).stat().st_size > 0
+
+
+def test_a_folder_that_is_a_file_is_refused_by_name(path: dl.Path, tmp_path: Path) -> None:
     """As an error of this package."""
+    (tmp_path / "absent").write_text("a file")
     with pytest.raises(dl.InputError, match=r"absent.path\.png"):
         plot_path(path, tmp_path / "absent" / "path.png")
 
