@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -203,7 +204,12 @@ def test_a_watcher_that_never_reads_blocks_nobody_takes_no_memory_and_is_let_go(
         one.close()
 
 
-def test_the_five_commands_of_the_readme_lead_from_nothing_to_a_result(tmp_path: Path) -> None:
+def reachable(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def test_the_five_commands_of_the_readme_lead_from_nothing_to_a_result_and_a_sixth_ends_it(tmp_path: Path) -> None:
     """Exactly as they stand there, but for the installation, which is this one, and the port, which must be free."""
     readme = (ROOT / "README.md").read_text()
     block = re.search(r"## As a service.*?```sh\n(.*?)```", readme, re.DOTALL)
@@ -227,8 +233,14 @@ def test_the_five_commands_of_the_readme_lead_from_nothing_to_a_result(tmp_path:
     try:
         output, error = shell.communicate(timeout=180)
         assert shell.returncode == 0, error + (tmp_path / "service.log").read_text()
+        assert error == ""
+        stop = re.search(r"^`(kill .*?)` stops it", readme, re.MULTILINE)
+        assert stop is not None
+        subprocess.run(["sh", "-ec", stop[1]], cwd=tmp_path, check=True)
+        until(lambda: not reachable(port))
     finally:
-        os.killpg(shell.pid, signal.SIGTERM)  # the service, which they have left behind
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(shell.pid, signal.SIGTERM)  # the service, if they have left it behind
     answers = [json.loads(text) for text in output.replace("}{", "}\n{").splitlines()]
     assert [answer.get("state") for answer in answers[-3:-1]] == ["succeeded", "succeeded"], output
     assert answers[-1]["summary"]["converged"] is True
