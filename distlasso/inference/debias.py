@@ -31,7 +31,7 @@ from distlasso.inference.nodes import Design, node_wise
 from distlasso.losses import Loss
 from distlasso.path.fit import fit_path
 from distlasso.path.identity import of_arrays
-from distlasso.path.keywords import check_names
+from distlasso.path.keywords import check_options
 from distlasso.path.opened import Kept, as_dataset, opened, outputs_of, row_spaces, row_weights
 from distlasso.path.options import Options, number, parse
 from distlasso.path.result import Path
@@ -114,7 +114,7 @@ def debiased(
     >>> bool(found.low[0] < 2.0 < found.high[0]), bool(found.p_value[0] < 1e-6 < found.p_value[1])
     (True, True)
     """
-    check_names(options, debiased, refused=_REFUSED)
+    check_options(options, debiased, refused=_REFUSED)
     chosen = _checked(options, noise_variance)
     check_level(level)
     for name, value in (("lam", lam), ("node_lam", node_lam)):

@@ -25,7 +25,7 @@ from distlasso.path.cells import GRAMS, measure, with_gram
 from distlasso.path.course import Course
 from distlasso.path.folds import KFold, hashed
 from distlasso.path.grid import warn_constant
-from distlasso.path.keywords import check_names
+from distlasso.path.keywords import check_options
 from distlasso.path.opened import Kept, Opened, as_dataset, known_rows, opened, outputs_of, row_spaces
 from distlasso.path.options import parse, whole
 from distlasso.path.outputs import gather_outputs
@@ -100,7 +100,7 @@ def stability_selection(
     [0]
     """
     started = time.perf_counter()
-    check_names(options, stability_selection, refused=("prior", "schedule", "multi_task"))
+    check_options(options, stability_selection, refused=("prior", "schedule", "multi_task"))
     for name, instead in (("prior", "fit_path"), ("schedule", "fit_path"), ("multi_task", "one response")):
         if options.pop(name, None):
             raise InputError(f"{name}= is not for stability selection: use {instead}")

@@ -23,7 +23,7 @@ from distlasso.inference.intervals import Intervals, check_level, names_of
 from distlasso.losses import Squared
 from distlasso.path.cross_validation import CrossValidation
 from distlasso.path.fit import fit_path
-from distlasso.path.keywords import check_names
+from distlasso.path.keywords import check_options
 from distlasso.path.opened import Opened, as_dataset, opened, outputs_of, row_spaces, row_weights
 from distlasso.path.options import Options, parse
 from distlasso.path.result import Path
@@ -87,7 +87,7 @@ def refit(
     >>> bool(found.low[found.names.index("3")] < 2.0 < found.high[found.names.index("3")])
     True
     """
-    check_names(options, refit, refused=_REFUSED)
+    check_options(options, refit, refused=_REFUSED)
     for name in _REFUSED:
         if name in options:
             raise InputError(f"{name}= is not for refit: the columns that the model uses are fitted without penalty")

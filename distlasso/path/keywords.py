@@ -18,7 +18,7 @@ _ELSEWHERE = {  # names that scikit-learn and glmnet have for the same thing
 }  # fmt: skip
 
 
-def check_names(
+def check_options(
     given: Iterable[str], function: Callable[..., Any], *through: Callable[..., Any], refused: Collection[str] = ()
 ) -> None:
     """Refuse the name of an option that nobody knows.

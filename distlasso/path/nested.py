@@ -21,7 +21,7 @@ from distlasso.errors import InputError
 from distlasso.path.choice import summarise
 from distlasso.path.cross_validation import CrossValidation
 from distlasso.path.folds import Folds, Given, Known, Partition, as_folds, repetitions
-from distlasso.path.keywords import check_names
+from distlasso.path.keywords import check_options
 from distlasso.path.opened import as_dataset, known_rows, opened, outputs_of, row_spaces, row_weights
 from distlasso.path.options import Options, parse
 from distlasso.path.selection import cross_validate
@@ -136,7 +136,7 @@ def nested_cross_validate(
     >>> found.scores.shape, found.lambdas.shape
     ((4,), (4,))
     """
-    check_names(options, nested_cross_validate, cross_validate, refused=("prior", "multi_task"))
+    check_options(options, nested_cross_validate, cross_validate, refused=("prior", "multi_task"))
     apart = {name: value for name, value in options.items() if name not in _OF_CHOICE}
     if "prior" in options:
         raise InputError("prior= implies its lambda, and leaves nothing to choose: use fit_path")

@@ -33,7 +33,7 @@ from distlasso.path.cross_validation import Candidate, CrossValidation
 from distlasso.path.fold_rows import FoldRows, fold_rows
 from distlasso.path.grid import warn_constant
 from distlasso.path.identity import of_folds, of_schedule
-from distlasso.path.keywords import check_names
+from distlasso.path.keywords import check_options
 from distlasso.path.opened import Kept, Opened, as_dataset, opened, outputs_of, row_weights
 from distlasso.path.options import Options, parse, whole
 from distlasso.path.outputs import gather_outputs
@@ -127,7 +127,7 @@ def cross_validate(
     ((100, 5), True)
     """
     started = time.perf_counter()
-    check_names(options, cross_validate, refused=("prior", "multi_task"))
+    check_options(options, cross_validate, refused=("prior", "multi_task"))
     if "prior" in options:
         raise InputError("prior= implies its lambda, and leaves nothing to choose: use fit_path")
     if options.pop("multi_task", False):
