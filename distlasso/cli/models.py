@@ -176,7 +176,7 @@ def predict(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", dl.InterpolationNote)  # it names an option of Python's
         predictions = found.predict(dl.open_dataset(store), lam=lam, type=kind)
-    if lam is not None and _path_of(found).nearest(lam) is None:
+    if lam is not None and not _path_of(found).has(lam):
         note(f"--lambda {lam} is between lambdas of {model}: coefficients are interpolated; `distlasso fit` with the options of "
              f"that model and --lambdas {lam} fits it")  # fmt: skip
     whole_path = lam is None and isinstance(found, dl.Path)

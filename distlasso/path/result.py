@@ -204,7 +204,7 @@ class Path:
             raise InputError(f"lam={lam} is not a number: no lambda of the path is near it")
         return int(np.argmin(np.abs(self.lambdas - lam)))
 
-    def _has(self, lam: float) -> bool:
+    def has(self, lam: float) -> bool:
         """Whether ``lam`` is a lambda of the path, to nine digits."""
         near = self.lambdas[self.nearest(lam)]
         return bool(abs(near - lam) <= _CLOSE * near)
@@ -240,9 +240,9 @@ class Path:
             intercept = self.intercept.reshape(coef.shape[1:])
         else:
             one, intercept = self.at(lam)
-            if not self._has(lam) and exact:
+            if not self.has(lam) and exact:
                 one, intercept = self.again(lam, self).at(lam)
-            elif not self._has(lam):
+            elif not self.has(lam):
                 note(f"lam={lam:g} is between grid points: coefficients are interpolated, exact=True fits them")
             coef = one.reshape(one.shape[0], 1, -1)
         eta = linear(X, np.ascontiguousarray(coef.reshape(coef.shape[0], -1)), self.imputation) + np.ravel(intercept)
