@@ -453,6 +453,14 @@ CASES: list[tuple[str, dict[str, Any], str]] = [
     ("text", {"folds": "ten"}, "folds='ten' is not known"),
     ("short ids", {"folds": IDS[:9]}, "folds has shape"),
     ("NaN ids", {"folds": np.where(np.arange(N) == 7, np.nan, IDS)}, r"folds\[7\] is nan"),
+    ("no id", {"folds": [None if i == 7 else int(k) for i, k in enumerate(IDS)]}, r"folds\[7\] is None"),
+    ("NaN among text", {"folds": np.where(np.arange(N) == 7, np.nan, IDS.astype(str).astype(object))}, r"folds\[7\] is nan"),
+    ("a masked id", {"folds": np.ma.masked_equal(np.where(np.arange(N) == 7, 9, IDS), 9)}, r"folds\[7\]"),
+    ("no time", {"folds": np.where(np.arange(N) == 7, np.datetime64("NaT"), IDS.astype("M8[s]"))}, r"folds\[7\] is NaT"),
+    ("complex ids", {"folds": IDS + 0j}, "folds has complex numbers"),
+    ("text and numbers", {"folds": dl.GroupKFold(np.array([1, "1"] * (N // 2), dtype=object), 2)}, "groups has text, '1', and other labels, 1"),
+    ("a seed that is none", {"random_state": "7"}, "random_state='7' is not a whole number"),
+    ("a seed beyond all", {"random_state": 2**70}, "is not a whole number from 0 to 4294967295"),
     ("one id", {"folds": np.zeros(N)}, "at least two folds"),
     ("an empty fold", {"folds": IDS, "sample_weight": np.where(IDS == 2, 0.0, 1.0)}, "fold 2 has no row of positive weight"),
     ("groups that span everything", {"folds": dl.GroupKFold(np.zeros(N), 3)}, "more than the 1 group"),
@@ -481,6 +489,19 @@ def test_bad_input_is_refused_in_one_line(options: dict[str, Any], message: str)
     with pytest.raises(dl.InputError, match=message) as caught:
         dl.cross_validate(X, **{"y": Y, **options})
     assert "\n" not in str(caught.value)
+
+
+def test_whole_numbers_among_objects_are_whole_numbers() -> None:
+    ids = np.where(IDS == 3, -1, IDS)
+    a, b = (dl.cross_validate(X, Y, folds=own, **FEW) for own in (ids, ids.astype(object)))
+    np.testing.assert_array_equal(a.scores, b.scores)
+
+
+@pytest.mark.parametrize("unit", [1e80, 1e-100])
+def test_the_rule_of_one_standard_error_has_no_unit(unit: float) -> None:
+    a, b = (dl.cross_validate(X, Y * scale, folds=IDS, rule="1se", **FEW) for scale in (1.0, unit))
+    assert b.lambda_ == pytest.approx(unit * a.lambda_)
+    np.testing.assert_allclose(b.se / unit**2, a.se, rtol=1e-6)
 
 
 def test_folds_may_count_alike_whatever_they_hold_out() -> None:

@@ -103,6 +103,9 @@ CASES: list[tuple[dict[str, Any], dict[str, Any], str]] = [
     ({}, {"X": X[:, [0, 1, 2, 3, 0, 5, 6, 7, 8, 9]]}, "are collinear, column [04]"),
     ({}, {"y": np.column_stack([Y, Y])}, "y has 2"),
     ({"loss": "huber"}, {}, "huber loss is no likelihood"),
+    ({}, {"y": np.ones(N)}, "y is 1 in every row"),
+    ({}, {"bounds": (-0.5, 0.5)}, "bounds= is not for refit"),
+    ({}, {"fit_intercept": False}, "fit_intercept= is not for refit"),
     ({"y": np.column_stack([Y, Y])}, {}, "the path has 2 responses"),
 ]
 

@@ -324,6 +324,19 @@ def test_refits_without_a_finite_optimum_come_back_finite() -> None:
 def test_least_squares_first_needs_more_rows_than_columns() -> None:
     with pytest.raises(dl.InputError, match="use init='ridge'"):
         dl.fit_path(WIDE, Z, schedule=dl.Adaptive(init="ols"))
+    with pytest.raises(dl.InputError, match="use init='ridge'"):
+        dl.fit_path(X, Y, sample_weight=(np.arange(N) < P).astype(float), schedule=dl.Adaptive(init="ols"))
+
+
+@pytest.mark.parametrize("init", ["ridge", "lasso"])
+def test_rows_without_a_weight_are_as_if_absent(init: str) -> None:
+    there = np.arange(N) % 4 > 0
+    a, b = (dl.fit_path(*data, schedule=dl.Adaptive(init=init), lambdas=[0.1], sample_weight=weight, tol=1e-10)
+            for data, weight in (((X, Y), there.astype(float)), ((X[there], Y[there]), None)))  # fmt: skip
+    np.testing.assert_allclose(a.coef.toarray(), b.coef.toarray(), atol=1e-6)
+    few = np.arange(N) < 20
+    wide, alone = dl.fit_path(X, Y, sample_weight=few.astype(float)), dl.fit_path(X[few], Y[few])
+    np.testing.assert_allclose(wide.lambdas, alone.lambdas)
 
 
 @pytest.mark.parametrize(("make", "word"), [
@@ -341,6 +354,9 @@ def test_parameters_that_make_no_sense_are_named(make: Any, word: str) -> None:
 @pytest.mark.parametrize(("schedule", "word"), [
     (dl.MCP, "call it"), ("mcp", "no schedule"), (lambda last: last.then(np.ones(3)), "shape"),
     (lambda last: last.then(-1.0), "negative"), (lambda last: last.then(lam=np.nan), "lam=nan"),
+    (lambda last: last.then(lam="a"), "lam='a'"), (lambda last: last.then(l1_ratio=2.0), "l1_ratio=2.0"),
+    (lambda last: last.then(l1_ratio=np.nan), "l1_ratio=nan"), (lambda last: last.mixed(np.nan), "share=nan"),
+    (lambda last: last.mixed(-1.0), "share=-1.0"), (lambda last: last.mixed("a"), "share='a'"),
 ])  # fmt: skip
 def test_schedules_that_cannot_be_used_are_named(schedule: Any, word: str) -> None:
     with pytest.raises(dl.InputError, match=word):

@@ -27,7 +27,7 @@ from distlasso.path.folds import KFold, hashed
 from distlasso.path.grid import warn_constant
 from distlasso.path.keywords import check_options
 from distlasso.path.opened import Kept, Opened, as_dataset, known_rows, opened, outputs_of, row_spaces
-from distlasso.path.options import parse, whole
+from distlasso.path.options import parse, seed, whole
 from distlasso.path.outputs import gather_outputs
 from distlasso.path.progress import Together
 from distlasso.path.side_by_side import Fit, fit_all
@@ -113,9 +113,10 @@ def stability_selection(
     dataset = as_dataset(data, y, sample_weight, offset)
     if outputs_of(dataset) > 1:
         raise InputError(f"stability selection is for one response, and y has {outputs_of(dataset)}: do them one by one")
-    plan = _plan(dataset, chosen.loss, count // 2, int(random_state))
+    drawn = seed(random_state)
+    plan = _plan(dataset, chosen.loss, count // 2, drawn)
     make_rows = partial(_rows, plan, loss=chosen.loss, intercept=chosen.fit_intercept)
-    more = {"call": "stability_selection", "n_halves": count, "random_state": int(random_state)}
+    more = {"call": "stability_selection", "n_halves": count, "random_state": drawn}
     kept = None if checkpoint is None else Kept(checkpoint, more)
     with opened(dataset, chosen, make_rows, fits=1 + count, kept=kept) as data_open:
         return _Run(data_open, plan, started).select(*wanted)

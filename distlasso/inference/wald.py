@@ -34,7 +34,10 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 _SINGULAR = 1e-12
-_REFUSED = ("lambdas", "penalty_factors")
+_REFUSED = (  # what says how columns are chosen or penalised, and what the model has settled
+    "loss", "l1_ratio", "prior", "penalty_factors", "bounds", "schedule", "multi_task", "lambdas", "n_lambdas", "lambda_min_ratio",
+    "standardize", "fit_intercept", "max_active", "time_limit", "init",
+)  # fmt: skip
 
 
 def refit(
@@ -108,6 +111,9 @@ def refit(
     common = {"loss": chosen.loss, "fit_intercept": chosen.fit_intercept, **options}
     covariance = _Covariance(parse(time.perf_counter(), **common), support)
     covariance.check(dataset)
+    target = np.asarray(dataset.y, dtype=np.float64)[weight > 0]
+    if (target == target[0]).all():
+        raise InputError(f"y is {target[0]:g} in every row: there is nothing to refit")
     path = fit_path(dataset, penalty_factors=factors, lambdas=[1.0], **common)
     variance = 1.0
     if chosen.loss == "squared":

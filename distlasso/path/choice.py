@@ -59,7 +59,10 @@ def summarise(scores: Floats, weight: Floats, group: Ints) -> tuple[Floats, Floa
         own, share = scores[:, group == name], weight[group == name] / weight[group == name].sum()
         mean = own @ share
         count = share.size
-        spread = np.sqrt(((own - mean[:, None]) ** 2 @ share) / (count - 1)) if count > 1 else np.full(mean.size, np.nan)
+        away = own - mean[:, None]
+        unit = np.max(np.abs(away), axis=1, keepdims=True)  # squares of very large or small scores are no numbers
+        unit[~((unit > 0.0) & np.isfinite(unit))] = 1.0
+        spread = unit[:, 0] * np.sqrt(((away / unit) ** 2 @ share) / (count - 1)) if count > 1 else np.full(mean.size, np.nan)
         means.append(mean)
         errors.append(spread)
     return np.mean(means, axis=0), np.mean(errors, axis=0)

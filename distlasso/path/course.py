@@ -163,7 +163,7 @@ def highest(found: Sequence[float | None]) -> float | None:
 def grids(grid: Grid, tops: Sequence[float | None], task: Task) -> list[Floats]:
     """The lambdas under each schedule; the same array for the same largest one."""
     known: dict[float | None, Floats] = {}
-    shape = (task.y.size, task.space.sd.size)
+    shape = (int(np.count_nonzero(task.weight)), task.space.sd.size)
     return [known.setdefault(top, grid.at(top, shape)) for top in tops]
 
 

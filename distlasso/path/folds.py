@@ -324,17 +324,39 @@ def _leave_one_out(cell: Ints, k: int) -> Partition:
 
 
 def _labels(name: str, given: Any, n: int) -> NDArray[Any]:
-    """One label a row, none of them NaN."""
+    """One label a row, none of them missing; those of Python are numbers or text, as they are."""
     labels = np.asarray(given)
     if labels.shape != (n,):
         raise InputError(f"{name} has shape {labels.shape}, expected one for each of {n} rows")
-    if labels.dtype.kind == "O":
-        labels = labels.astype(str)
+    if labels.dtype.kind == "c":
+        raise InputError(f"{name} has complex numbers: use whole numbers or text")
+    bad = np.flatnonzero(np.ma.getmaskarray(given) if np.ma.isMaskedArray(given) else _missing(labels))
+    if bad.size:
+        raise InputError(f"{name}[{bad[0]}] is {labels[bad[0]]}: every row needs one")
+    if labels.dtype.kind != "O":
+        return labels
+    text = [isinstance(label, str) for label in labels]
+    if any(text) and not all(text):
+        other = labels[text.index(False)]
+        raise InputError(f"{name} has text, {labels[text.index(True)]!r}, and other labels, {other!r}: use one of both")
+    return labels.astype(np.int64 if all(isinstance(label, int | np.integer) for label in labels) else str)
+
+
+def _missing(labels: NDArray[Any]) -> NDArray[np.bool_]:
+    """Which labels say that there is none."""
     if labels.dtype.kind == "f":
-        bad = np.flatnonzero(~np.isfinite(labels))
-        if bad.size:
-            raise InputError(f"{name}[{bad[0]}] is {labels[bad[0]]}: every row needs one")
-    return labels
+        return np.asarray(~np.isfinite(labels))
+    if labels.dtype.kind in "mM":
+        return np.asarray(np.isnat(labels))
+    return np.array([labels.dtype.kind == "O" and _is_none(label) for label in labels], dtype=np.bool_)
+
+
+def _is_none(label: Any) -> bool:
+    """None, and what is not equal to itself: NaN, NaT, and pandas' NA, which does not say."""
+    try:
+        return label is None or bool(label != label)
+    except TypeError:
+        return True
 
 
 def _require(value: Any, least: int, name: str, owner: str) -> None:

@@ -23,7 +23,7 @@ from distlasso.path.cross_validation import CrossValidation
 from distlasso.path.folds import Folds, Given, Known, Partition, as_folds, repetitions
 from distlasso.path.keywords import check_options
 from distlasso.path.opened import as_dataset, known_rows, opened, outputs_of, row_spaces, row_weights
-from distlasso.path.options import Options, parse
+from distlasso.path.options import LARGEST_SEED, Options, parse, seed
 from distlasso.path.selection import cross_validate
 from distlasso.path.shown import brief, table, with_error
 from distlasso.path.validation import Held, by_pass, no_score, variance
@@ -147,7 +147,8 @@ def nested_cross_validate(
         raise InputError(f"cross-validation is for one response, and y has {outputs_of(dataset)}: do them one by one")
     outer = (5 if dataset.fold is None else dataset.fold) if outer is None else outer
     folds = (10 if dataset.fold is None else dataset.fold) if folds is None else folds
-    partitions = _partitions(dataset, outer, plain, int(random_state))
+    drawn = seed(random_state)
+    partitions = _partitions(dataset, outer, plain, drawn)
     weight, _ = row_weights(dataset)
     pairs = [(np.isin(one.cell, train), np.isin(one.cell, test)) for one in partitions
              for train, test in zip(one.train, one.test, strict=True)]  # fmt: skip
@@ -162,7 +163,7 @@ def nested_cross_validate(
         own, within = dataset.with_target(sample_weight=weight * train), _within(plan, replace(known, weight=weight * train), fold)
         try:
             place = None if checkpoint is None else FilePath(checkpoint) / f"fold-{fold}"
-            choices.append(cross_validate(own, folds=within, rule=rule, score=score, random_state=int(random_state) + 1,
+            choices.append(cross_validate(own, folds=within, rule=rule, score=score, random_state=(drawn + 1) % (LARGEST_SEED + 1),
                                           checkpoint=place, **options))  # fmt: skip
         except InputError as error:
             raise InputError(f"outer fold {fold}: {error}") from error

@@ -124,8 +124,9 @@ class Opened:
     def warn_above(self, gaps: Floats, where: str = "") -> None:
         """Say how many solutions are not proved to the tolerance."""
         tol = self.options.tol
-        if (gaps > tol).any():
-            warn(f"{int((gaps > tol).sum())} of {gaps.size} solutions{where} stopped above tol={tol:g} "
+        above = ~(gaps <= tol)  # NaN proves nothing
+        if above.any():
+            warn(f"{int(above.sum())} of {gaps.size} solutions{where} stopped above tol={tol:g} "
                  f"(largest gap {float(gaps.max()):.2e})")  # fmt: skip
 
     def path(self, found: Outputs, dropped: NDArray[np.int64], asked: int, started: float, **rest: Any) -> Path:

@@ -30,6 +30,8 @@ from distlasso.schedules.schedule import Schedule, as_schedule
 
 Floats = NDArray[np.float64]
 
+LARGEST_SEED = 2**32 - 1  # scikit-learn's and NumPy's
+
 
 @dataclass(frozen=True, slots=True)
 class Options:
@@ -148,6 +150,17 @@ def whole(name: str, value: Any, what: str) -> int:
     if not real or int(value) != value or value < 1:
         raise InputError(f"{name}={value!r} is not a positive whole {what}")
     return int(value)
+
+
+def seed(value: Any) -> int:
+    """What random numbers are drawn from, or what is wrong with it."""
+    try:
+        found = operator.index(value)
+    except TypeError:
+        found = -1
+    if isinstance(value, bool) or not 0 <= found <= LARGEST_SEED:
+        raise InputError(f"random_state={value!r} is not a whole number from 0 to {LARGEST_SEED}")
+    return found
 
 
 def flag(name: str, value: Any) -> bool:

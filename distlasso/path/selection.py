@@ -35,7 +35,7 @@ from distlasso.path.grid import warn_constant
 from distlasso.path.identity import of_folds, of_schedule
 from distlasso.path.keywords import check_options
 from distlasso.path.opened import Kept, Opened, as_dataset, opened, outputs_of, row_weights
-from distlasso.path.options import Options, parse, whole
+from distlasso.path.options import Options, parse, seed, whole
 from distlasso.path.outputs import gather_outputs
 from distlasso.path.plan import at_once, turns
 from distlasso.path.progress import Together
@@ -145,7 +145,7 @@ def cross_validate(
     dataset = as_dataset(data, y, sample_weight, offset)
     if outputs_of(dataset) > 1:
         raise InputError(f"cross-validation is for one response, and y has {outputs_of(dataset)}: do them one by one")
-    plan = replace(fold_rows(dataset, folds, chosen[0], int(random_state)), alike=average == "folds", same_c=fixed == "C")
+    plan = replace(fold_rows(dataset, folds, chosen[0], seed(random_state)), alike=average == "folds", same_c=fixed == "C")
     if rule == "1se" and plan.size == 1:
         raise InputError(NO_ERROR)
     count = 1 + plan.size

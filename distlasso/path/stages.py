@@ -64,6 +64,7 @@ class Stages:
     def __init__(self, task: Task, problem: Problem, schedule: Schedule, *, weight: float, listener: Listener) -> None:
         self._task, self._problem, self._schedule = task, problem, schedule
         self._weight, self._listener = weight, listener
+        self._rows = int(np.count_nonzero(task.weight))
         self._history = History()
         self._settling = Settling(task, problem)
         sd = np.where(task.space.constant, 1.0, task.space.sd)
@@ -305,7 +306,7 @@ class Stages:
         weights = np.where(_shut(penalty), np.inf, weights)
         return Stage(
             0, lam, lam, self._scaled(solution), weights, lam * self._task.penalty.l1_ratio * penalty.factors, solution.value,
-            self._problem.d0, self._task.y.size, self._weight, self._task.exchange.loss.name, self._task.tol,
+            self._problem.d0, self._rows, self._weight, self._task.exchange.loss.name, self._task.tol,
         )  # fmt: skip
 
     def _after(self, stage: Stage, step: Step, solution: Solution) -> Stage:

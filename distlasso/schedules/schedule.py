@@ -21,6 +21,7 @@ Read next: ``concave.py``, ``adaptive.py``, ``relaxed.py`` and ``prune.py``; ``p
 
 from __future__ import annotations
 
+import numbers
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol, final
@@ -106,18 +107,26 @@ class Stage:
         lam : float, optional
             Another strength; 0 leaves what is not excluded without any penalty.
         l1_ratio : float, optional
-            Another mixing.
+            Another mixing, from 0 to 1.
         provisional : bool
             For schedules that go on until they settle, where only the last fit matters: columns that were never looked at
             stay out, so that the fit costs no pass, until the schedule has nothing to add. Then all columns are verified.
         folded : Folded, optional
             The concave penalty whose slope at this solution the weights are. Where the loss allows it, the slope is then
             followed to where it stands still at once, and the fit is that of the weights there.
+
+        Raises
+        ------
+        InputError
+            If ``lam`` or ``l1_ratio`` is not a number, or outside of where it makes a penalty.
         """
+        _within("lam", lam, 0.0, float(np.finfo(np.float64).max))
+        _within("l1_ratio", l1_ratio, 0.0, 1.0)
         return Step(weights, lam, l1_ratio, provisional=provisional, folded=folded)
 
     def mixed(self, share: float) -> Step:
-        """End with ``share`` of the first solution and the rest of the last one."""
+        """End with ``share`` of the first solution, from 0 to 1, and the rest of the last one."""
+        _within("share", share, 0.0, 1.0)
         return Step(self.weights, share=share)
 
     @property
@@ -188,6 +197,12 @@ def frozen(schedule: Schedule | None) -> Frozen | None:
     """What a schedule comes to, where that is known before: one refit of what survives."""
     tell: Callable[[], Frozen | None] | None = getattr(schedule, "frozen", None)
     return None if tell is None else tell()
+
+
+def _within(name: str, value: object, least: float, most: float) -> None:
+    """Refuse what a schedule may not ask for."""
+    if value is not None and not (isinstance(value, numbers.Real) and least <= float(value) <= most):
+        raise InputError(f"the schedule asked for {name}={value!r}: it must be a number from {least:g} to {most:g}")
 
 
 def require(good: bool, message: str) -> None:
