@@ -47,6 +47,8 @@ CASES: list[tuple[str, Any, Any, dict[str, Any], str]] = [
     ("masked X", np.ma.masked_array(X, mask=np.arange(400).reshape(50, 8) == 139), Y, {}, "row 17, column 3"),
     ("masked y", X, np.ma.masked_array(Y, mask=np.arange(50) == 9), {}, "y has nan in row 9"),
     ("y beyond squaring", X, Y * 1e200, {}, "overflow float64"),
+    ("y beneath squaring", X, Y * 1e-160, {}, "y underflows float64 when squared"),
+    ("a column beneath squaring", X * np.where(np.arange(8) == 3, 1e-162, 1.0), Y, {}, "column 3 underflows float64 when squared"),
     ("weights beyond sums", X, Y, {"sample_weight": np.full(50, 1e308)}, "overflow float64"),
     ("three dimensions", X[:, :, None], Y, {}, "expected rows x columns"),
     ("negative weight", X, Y, {"sample_weight": np.where(np.arange(50) == 4, -1.0, 1.0)}, "row 4"),
@@ -187,7 +189,7 @@ CALLS: dict[str, Callable[..., Any]] = {
 
 @pytest.mark.parametrize("name", CALLS)
 def test_an_option_that_does_not_exist_is_refused_by_the_function_that_was_called(name: str) -> None:
-    for unknown, hint in (("n_lambda", "did you mean 'n_lambdas'?"), ("qqq", "its options are ")):
+    for unknown, hint in (("runtim", "did you mean 'runtime'?"), ("qqq", "its options are ")):
         with pytest.raises(TypeError) as caught:
             CALLS[name](**{unknown: 5})
         assert str(caught.value).startswith(f"{name}() got an unexpected keyword argument {unknown!r}: {hint}")

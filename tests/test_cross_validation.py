@@ -458,7 +458,7 @@ CASES: list[tuple[str, dict[str, Any], str]] = [
     ("a masked id", {"folds": np.ma.masked_equal(np.where(np.arange(N) == 7, 9, IDS), 9)}, r"folds\[7\]"),
     ("no time", {"folds": np.where(np.arange(N) == 7, np.datetime64("NaT"), IDS.astype("M8[s]"))}, r"folds\[7\] is NaT"),
     ("complex ids", {"folds": IDS + 0j}, "folds has complex numbers"),
-    ("text and numbers", {"folds": dl.GroupKFold(np.array([1, "1"] * (N // 2), dtype=object), 2)}, "groups has text, '1', and other labels, 1"),
+    ("text and numbers", {"folds": np.array([1, "1"] * (N // 2), dtype=object)}, "folds has text, '1', and other labels, 1"),
     ("a seed that is none", {"random_state": "7"}, "random_state='7' is not a whole number"),
     ("a seed beyond all", {"random_state": 2**70}, "is not a whole number from 0 to 4294967295"),
     ("one id", {"folds": np.zeros(N)}, "at least two folds"),

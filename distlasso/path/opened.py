@@ -41,6 +41,7 @@ from distlasso.runtime.plan import plan_bundles
 
 Floats = NDArray[np.float64]
 
+_TINY = 1e-140  # squares of smaller values have lost digits, or are 0
 _KEPT = 1 << 30  # decoded bytes of a store whose tiles are kept, where no memory is stated
 
 
@@ -102,6 +103,12 @@ class Opened:
         for own in found:
             if not np.isfinite(own.m2).all():
                 raise InputError(f"column {int(np.argmin(np.isfinite(own.m2)))} overflows float64 when squared: rescale it")
+        largest = np.max([own.max_abs for own in found], axis=0)
+        tiny = np.flatnonzero((largest > 0.0) & (largest < _TINY))
+        if tiny.size:
+            raise InputError(f"column {int(tiny[0])} underflows float64 when squared: rescale it")
+        if 0.0 < max(float(np.max(np.abs(self.rows[k].y), initial=0.0)) for k in spaces) < _TINY:
+            raise InputError("y underflows float64 when squared: rescale it")
         return found
 
     def centred(self, found: Sequence[Statistics]) -> list[Space]:
