@@ -66,6 +66,13 @@ def test_folds_are_those_of_scikit_learn(cv: str) -> None:
     same_choice(ours, linear_model.LassoCV(cv=pairs, alphas=20, tol=1e-12, max_iter=100_000).fit(X, Y))
 
 
+def test_no_alphas_are_a_hundred_down_to_eps_for_every_l1_ratio() -> None:
+    none, hundred = (dl.ElasticNetCV(alphas=alphas, l1_ratio=[0.5, 1.0], eps=0.05, cv=3).fit(X, Y) for alphas in (None, 100))
+    assert none.alphas_.shape == (2, 100)
+    np.testing.assert_allclose(none.alphas_[:, -1] / none.alphas_[:, 0], 0.05)
+    np.testing.assert_array_equal(none.alphas_, hundred.alphas_)
+
+
 @pytest.mark.parametrize("form", [sp.csr_array, sp.csc_array, lambda Z: Z.astype(np.float32), np.asfortranarray])
 def test_elastic_net_cv_chooses_what_scikit_learn_chooses(form: Any) -> None:
     """One of several mixings, each with alphas of its own, for every encoding."""

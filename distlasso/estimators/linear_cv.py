@@ -30,8 +30,8 @@ class ElasticNetCV(RegressorMixin, Certified):  # type: ignore[misc]
         Mixing in [0, 1]; of a list, the one that predicts best is chosen too.
     eps : float
         Smallest over largest alpha, where ``alphas`` is a number.
-    alphas : int or float [n_alphas]
-        How many, geometric from the largest useful one on; or the alphas themselves.
+    alphas : int or float [n_alphas], optional
+        How many, geometric from the largest useful one on, None being 100; or the alphas themselves.
     fit_intercept : bool
         Fit an intercept, which is never penalised.
     max_iter : int
@@ -124,7 +124,7 @@ class ElasticNetCV(RegressorMixin, Certified):  # type: ignore[misc]
         )  # fmt: skip
         self._keep(self.cv_.path, self.cv_.best)
         self.alpha_, self.l1_ratio_ = self.cv_.lambda_, self.cv_.l1_ratio
-        self.alphas_, self.mse_path_ = _tables(self.cv_, one_grid=not isinstance(self.alphas, numbers.Integral))
+        self.alphas_, self.mse_path_ = _tables(self.cv_, one_grid="lambdas" in self._grid())
         self.coef_ = self.sparse_coef_.toarray()[0]
         self.intercept_ = self.cv_.intercept
         self.n_iter_ = max(self.path_.rounds, 1)
@@ -135,8 +135,8 @@ class ElasticNetCV(RegressorMixin, Certified):  # type: ignore[misc]
         return self._predict(X, "link")
 
     def _grid(self) -> dict[str, Any]:
-        if isinstance(self.alphas, numbers.Integral):
-            return {"n_lambdas": self.alphas, "lambda_min_ratio": self.eps}
+        if self.alphas is None or isinstance(self.alphas, numbers.Integral):
+            return {"n_lambdas": 100 if self.alphas is None else self.alphas, "lambda_min_ratio": self.eps}
         return {"lambdas": self.alphas}
 
 
