@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -175,6 +176,17 @@ def test_unpenalised_columns_that_separate_the_classes_are_refused() -> None:
     X = np.random.default_rng(3).standard_normal((80, 5))
     with pytest.raises(dl.InputError, match="no finite optimum"):
         dl.fit_path(X, (X[:, 0] > 0).astype(float), loss="logistic", penalty_factors=[0, 1, 1, 1, 1])
+
+
+def test_what_underflows_is_refused_wherever_it_comes_from(tmp_path: Path) -> None:
+    """A store has statistics of its own, and of several responses each is a target."""
+    tiny = X * np.where(np.arange(X.shape[1]) == 3, 1e-162, 1.0)
+    with pytest.raises(dl.InputError, match="column 3 underflows float64 when squared"):
+        dl.fit_path(dl.ingest((tiny, Y), tmp_path / "column.zarr"))
+    with pytest.raises(dl.InputError, match="y underflows float64 when squared"):
+        dl.fit_path(dl.ingest((X, Y * 1e-160), tmp_path / "target.zarr"))
+    with pytest.raises(dl.InputError, match="y underflows float64 when squared"):
+        dl.fit_path(X, np.column_stack([Y, Y * 1e-160]))
 
 
 PATH = dl.fit_path(X, Y, n_lambdas=5)

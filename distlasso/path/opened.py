@@ -103,24 +103,35 @@ class Opened:
         for own in found:
             if not np.isfinite(own.m2).all():
                 raise InputError(f"column {int(np.argmin(np.isfinite(own.m2)))} overflows float64 when squared: rescale it")
-        largest = np.max([own.max_abs for own in found], axis=0)
-        tiny = np.flatnonzero((largest > 0.0) & (largest < _TINY))
-        if tiny.size:
-            raise InputError(f"column {int(tiny[0])} underflows float64 when squared: rescale it")
-        if 0.0 < max(float(np.max(np.abs(self.rows[k].y), initial=0.0)) for k in spaces) < _TINY:
-            raise InputError("y underflows float64 when squared: rescale it")
         return found
 
     def centred(self, found: Sequence[Statistics]) -> list[Space]:
-        """The spaces of fits with these statistics; what they share is made known to the exchange."""
-        dataset = self.dataset
+        """The spaces of fits with these statistics, the first over all rows; what they share is made known to the exchange.
+
+        Raises
+        ------
+        InputError
+            For a column whose squares are lost, wherever its statistics come from.
+        """
+        dataset, largest = self.dataset, found[0].max_abs
+        tiny = np.flatnonzero((largest > 0.0) & (largest < _TINY))
+        if tiny.size:
+            raise InputError(f"column {int(tiny[0])} underflows float64 when squared: rescale it")
         spaces = [centre(own, intercept=self.options.fit_intercept, sparse=self.sparse, narrow=dataset.dtype != np.float64,
                          missing_value=dataset.missing_value) for own in found]  # fmt: skip
         self.exchange.shift, self.exchange.imputation = spaces[0].shift, spaces[0].imputation
         return spaces
 
     def task(self, space: Space, rows: RowSpace, exchange: Exchange) -> Task:
-        """The problem of one row space."""
+        """The problem of one row space.
+
+        Raises
+        ------
+        InputError
+            For a target whose squares are lost.
+        """
+        if 0.0 < float(np.max(np.abs(rows.y), initial=0.0)) < _TINY:
+            raise InputError("y underflows float64 when squared: rescale it")
         penalty, excluded = self.options.penalty(space)
         keep = np.flatnonzero(~space.constant & ~excluded)
         free = keep[penalty.at(1.0).take(keep).is_free()]
