@@ -188,7 +188,7 @@ class DenseBlock:
         if self._X.flags.f_contiguous and self._code is None and there.size:
             return _column_moments(self._X if whole else self.some(there)._X, weight[there], y[there])
         if not there.size:
-            there = np.zeros(1, dtype=np.int64)
+            there = np.zeros(1, dtype=np.int64)  # a row without a weight: there are statistics of no rows, but no piece of none
         width = min(_PIECE_COLUMNS, self.shape[1])
         zero, hole = np.zeros(width), np.full(width, np.nan)
         of_piece = _dense_moments if self._code is None else _present_moments

@@ -348,7 +348,9 @@ def _missing(labels: NDArray[Any]) -> NDArray[np.bool_]:
         return np.asarray(~np.isfinite(labels))
     if labels.dtype.kind in "mM":
         return np.asarray(np.isnat(labels))
-    return np.array([labels.dtype.kind == "O" and _is_none(label) for label in labels], dtype=np.bool_)
+    if labels.dtype.kind == "O":
+        return np.array([_is_none(label) for label in labels], dtype=np.bool_)
+    return np.zeros(labels.size, dtype=np.bool_)
 
 
 def _is_none(label: Any) -> bool:

@@ -156,15 +156,14 @@ def nested_cross_validate(
     known = known_rows(dataset, plain.loss, 0)
     if isinstance(plan, Given):  # what is wrong with them is said before anything is fitted
         plan.partitions(known)
-        for fold, (train, _) in enumerate(pairs):
-            _within(plan, replace(known, weight=weight * train), fold)
+    inner = [_within(plan, replace(known, weight=weight * train), fold) for fold, (train, _) in enumerate(pairs)]
     choices = []
     for fold, (train, _) in enumerate(pairs):
-        own, within = dataset.with_target(sample_weight=weight * train), _within(plan, replace(known, weight=weight * train), fold)
+        own = dataset.with_target(sample_weight=weight * train)
         try:
             place = None if checkpoint is None else FilePath(checkpoint) / f"fold-{fold}"
-            choices.append(cross_validate(own, folds=within, rule=rule, score=score, random_state=(drawn + 1) % (LARGEST_SEED + 1),
-                                          checkpoint=place, **options))  # fmt: skip
+            choices.append(cross_validate(own, folds=inner[fold], rule=rule, score=score, checkpoint=place,
+                                          random_state=(drawn + 1) % (LARGEST_SEED + 1), **options))  # fmt: skip
         except InputError as error:
             raise InputError(f"outer fold {fold}: {error}") from error
     scores = _scores(dataset, plain, wanted, choices, [test for _, test in pairs])

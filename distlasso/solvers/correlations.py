@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from distlasso.kernels import cholesky
 from distlasso.kernels.dense import mirror
+from distlasso.kernels.working_set import on_support
 from distlasso.penalties import Bounds4
 from distlasso.solvers.block_coordinate import descend, is_small, near, restricted_gap
 from distlasso.solvers.lanes import LANES, side_by_side
@@ -134,10 +135,9 @@ def _polish(form: DenseForm, penalties: Sequence[Bounds4], b: Floats, u: Floats,
 
 def _direct(form: DenseForm, penalty: Bounds4, b: Floats, u: Floats) -> Floats | None:
     """Where the slope vanishes on the support, if that leads across no sign or bound."""
-    support = np.flatnonzero((b > penalty.low) & (b < penalty.high) & ((b != 0) | penalty.is_free()))
+    support, step, _ = on_support(np.ascontiguousarray(u), np.ascontiguousarray(b), *penalty, 0.0, 0.0)
     own, mine, hessian = penalty.take(support), b[support], np.asfortranarray(form.hessian(support))
     hessian[np.diag_indices_from(hessian)] += own.l2
-    step = u[support] - own.l1 * np.sign(mine) - own.l2 * mine
     if not cholesky.factor(hessian):
         return None
     cholesky.solve(hessian, step)
