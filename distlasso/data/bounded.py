@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import math
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, final
 
 import numpy as np
-from numcodecs import abc
+from numcodecs import abc, blosc, zstd
+from numpy.typing import NDArray
 from zarr import codecs
 from zarr.abc.codec import Codec
 from zarr.codecs import BloscCodec, BytesCodec, Crc32cCodec, GzipCodec, ShardingCodec, TransposeCodec, ZstdCodec
@@ -24,6 +26,7 @@ _ZSTD_BLOCK = 1 << 17
 _ZSTD, _SKIPPED = 0xFD2FB528, range(0x184D2A50, 0x184D2A60)
 _SAME_SIZE = ("shuffle", "delta", "fixedscaleoffset")  # filters of zarr v2 that make of values as many values
 MOST_INNER = 1 << 20  # chunks of a shard
+DECODERS: dict[str, Callable[[Any, Any], object]] = {"blosc": blosc.decompress, "zstd": zstd.decompress}
 
 
 class TooLarge(ValueError):
@@ -132,11 +135,29 @@ def _look(name: str, content: Any, most: int) -> None:
         raise TooLarge(f"its {len(raw)} bytes of {name} state that they come to {said} bytes, more than the {most} of its shape")
 
 
+def decoded(name: str, raw: NDArray[np.uint8], nbytes: int) -> NDArray[np.uint8] | None:
+    """The bytes of a chunk of blosc or zstd; None if they are not as many as they should be, or cannot be had.
+
+    The thread that asks does the work, and it alone.
+    """
+    try:
+        if _stated(name, raw.data) != nbytes:
+            return None
+        out = np.empty(nbytes, dtype=np.uint8)
+        DECODERS[name](raw, out)
+    except (RuntimeError, ValueError):
+        return None
+    return out
+
+
 def _stated(name: str, raw: memoryview) -> int:
-    """Bytes that a chunk would be decoded to, at most."""
+    """Bytes that a chunk would be decoded to: as it states, or else at most."""
     if name == "zstd":
         return _of_zstd(raw)
     if name == "blosc":
+        size = int.from_bytes(raw[12:16], "little")
+        if size > len(raw):  # which would be read all the same
+            raise ValueError(f"it states {size} bytes, and has {len(raw)}")
         return int.from_bytes(raw[4:8], "little")
     return int.from_bytes(raw[:4], "little") * (8 if name == "vlen-utf8" else 1)  # lz4: bytes, names: pointers
 

@@ -22,7 +22,7 @@ import zarr
 from numpy.typing import NDArray
 from zarr.codecs import BloscCodec, Crc32cCodec, TransposeCodec
 
-from distlasso.data import metadata, plain
+from distlasso.data import local_chunks, metadata
 from distlasso.data.blocks import Block
 from distlasso.data.dataset import STORED_DTYPES, Dataset, as_block, check_rows, check_weights
 from distlasso.data.missing import Code, checked
@@ -222,7 +222,7 @@ def _dense(name: str, array: Any, strict: bool) -> dict[str, Any]:
         raise StoreError(f"{name}: X is empty, it has {n} rows and {p} columns")
     rows, columns = array.shards or array.chunks
     row_bounds, col_bounds = _regular(n, rows), _regular(p, columns)
-    how = None if array.metadata.zarr_format != 3 else plain.plainly(array.metadata.to_dict(), array.dtype.itemsize)
+    how = None if array.metadata.zarr_format != 3 else local_chunks.chunks_of(array.metadata.to_dict(), array.dtype.itemsize)
     return {
         "shape": (n, p), "dtype": array.dtype, "encoding": "dense", "row_bounds": row_bounds,
         "col_bounds": col_bounds, "nnz": n * p, "nbytes": n * p * array.dtype.itemsize, "missing_value": code,
@@ -283,29 +283,37 @@ class StoredDense:
     strict: bool
     missing_value: Code | None
     seen: Seen
-    how: plain.Plain | None  # None: chunks are not plain
+    how: local_chunks.Chunks | None  # None: only zarr reads them
 
     def read(self, i: int, j: int) -> Block:
         """Read and decode a tile."""
-        rows = slice(int(self.row_bounds[i]), int(self.row_bounds[i + 1]))
-        columns = slice(int(self.col_bounds[j]), int(self.col_bounds[j + 1]))
-        values = self._plain(rows, columns)
+        values = self._local(i, j)
         if values is None:
-            values = read_array(self.array, (rows, columns), strict=self.strict)
-        self.seen.check(i, j, (values,), lambda: next(metadata.chunk_paths(self.array, (rows, columns))))
+            values = read_array(self.array, self._selection(i, j), strict=self.strict)
+        self.seen.check(i, j, (values,), lambda: self._path(i, j))
         return as_block(values, self.missing_value)
 
-    def _plain(self, rows: slice, columns: slice) -> NDArray[Any] | None:
-        """The tile without zarr, where its chunk is a plain local file."""
-        path = next(metadata.chunk_paths(self.array, (rows, columns)))
+    def _local(self, i: int, j: int) -> NDArray[Any] | None:
+        """The tile without zarr, where its chunk is a local file that can be read so."""
+        path = self._path(i, j)
         if self.how is None or not path.startswith("/"):
             return None
-        metadata.own_chunks(self.array, (rows, columns), strict=self.strict)
-        chunk = plain.read(path, self.array.chunks, self.array.dtype, self.how)
+        rows, columns = selection = self._selection(i, j)
+        metadata.own_chunks(self.array, selection, strict=self.strict)
+        chunk = self.how.read(path, self.array.chunks, self.array.dtype)
         if chunk is None:
             return None
         own = chunk[: rows.stop - rows.start, : columns.stop - columns.start]
         return np.asfortranarray(own) if self.how.by_columns else np.ascontiguousarray(own)
+
+    def _selection(self, i: int, j: int) -> tuple[slice, slice]:
+        """Rows and columns of a tile."""
+        rows, columns = (slice(int(bounds[k]), int(bounds[k + 1])) for bounds, k in ((self.row_bounds, i), (self.col_bounds, j)))
+        return rows, columns
+
+    def _path(self, i: int, j: int) -> str:
+        """Where its chunk is."""
+        return next(metadata.chunk_paths(self.array, self._selection(i, j)))
 
 
 @final

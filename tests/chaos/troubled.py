@@ -10,7 +10,7 @@ from typing import Any
 
 from zarr.storage import LocalStore
 
-from distlasso.data import plain
+from distlasso.data.local_chunks import Chunks
 from distlasso.runtime import worker
 
 _WORK_SECONDS = 0.008  # of a bundle: small fits would be over before anything could happen to them
@@ -33,7 +33,7 @@ class Troubled:
         return self._log.exists()
 
     def __call__(self) -> None:
-        get, answer, quick = LocalStore.get, worker.answer_bundle, plain.read
+        get, answer, quick = LocalStore.get, worker.answer_bundle, Chunks.read
 
         def quickly(*arguments: Any, **options: Any) -> Any:
             return None if self._flag.exists() else quick(*arguments, **options)  # None leaves it to zarr
@@ -50,4 +50,4 @@ class Troubled:
 
         LocalStore.get = failing  # type: ignore[method-assign]
         worker.answer_bundle = slower
-        plain.read = quickly
+        Chunks.read = quickly  # type: ignore[method-assign]

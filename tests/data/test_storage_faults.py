@@ -15,7 +15,8 @@ import zarr
 from zarr.storage import LocalStore
 
 import distlasso as dl
-from distlasso.data import plain, retry
+from distlasso.data import retry
+from distlasso.data.local_chunks import Chunks
 from distlasso.events import PassFinished
 from distlasso.path import opened
 from tests.chaos.farm import Farm
@@ -111,14 +112,14 @@ class Flaky:
             return await inner(store, key, *rest, **options)
 
         LocalStore.get = get  # type: ignore[method-assign]
-        plain.read = lambda *_, **__: None  # which leaves to zarr whatever it cannot read
+        Chunks.read = lambda *_: None  # type: ignore[method-assign]  # which leaves to zarr whatever it cannot read
         retry._FIRST_PAUSE = 0.001
 
 
 @pytest.fixture
 def flaky(monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setattr(LocalStore, "get", LocalStore.get)  # put back after the test
-    monkeypatch.setattr(plain, "read", plain.read)
+    monkeypatch.setattr(Chunks, "read", Chunks.read)
     monkeypatch.setattr(retry, "_FIRST_PAUSE", 0.001)
     return Flaky
 

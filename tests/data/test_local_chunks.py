@@ -1,4 +1,4 @@
-"""Plain local chunks are read without zarr, give the same values, and leave every error to it."""
+"""Local chunks are read without zarr, give the same values, and leave every error to it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 import zarr
 
 import distlasso as dl
-from distlasso.data import plain, store
+from distlasso.data import store
 from distlasso.errors import StoreError
 
 X = np.random.default_rng(0).standard_normal((50, 7))
@@ -49,9 +49,13 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> list[object]:
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32", "int8", "uint8"])
-@pytest.mark.parametrize("codecs", [None, [zarr.codecs.Crc32cCodec()]], ids=["bare", "crc32c"])
+@pytest.mark.parametrize("packed", [None, zarr.codecs.BloscCodec(), zarr.codecs.ZstdCodec()], ids=["bare", "blosc", "zstd"])
+@pytest.mark.parametrize("checked", [False, True], ids=["", "crc32c"])
 @pytest.mark.parametrize("filters", [None, zarr.codecs.TransposeCodec(order=(1, 0))], ids=["by rows", "by columns"])
-def test_plain_chunks_are_read_without_zarr(tmp_path: Path, counted: list[object], dtype: str, codecs: Any, filters: Any) -> None:
+def test_local_chunks_are_read_without_zarr(
+    tmp_path: Path, counted: list[object], dtype: str, packed: Any, checked: bool, filters: Any
+) -> None:  # fmt: skip
+    codecs = ([] if packed is None else [packed]) + [zarr.codecs.Crc32cCodec()] * checked
     options = {"compressors": codecs} | ({} if filters is None else {"filters": filters})
     found = tiles(dl.open_dataset(written(tmp_path, dtype, **options)))
     assert found.dtype == dtype and np.array_equal(found, X.astype(dtype)) and not counted
@@ -73,7 +77,7 @@ def test_chunks_of_wide_data_hold_column_by_column(tmp_path: Path, dtype: str) -
     [{"compressors": zarr.codecs.GzipCodec()}, {"shards": (32, 8), "compressors": None},
      {"serializer": zarr.codecs.BytesCodec(endian="big")},
      {"filters": zarr.codecs.TransposeCodec(order=(1, 0)), "compressors": zarr.codecs.GzipCodec()}],
-    ids=["compressed", "sharded", "big-endian", "compressed by columns"],
+    ids=["gzip", "sharded", "big-endian", "gzip by columns"],
 )  # fmt: skip
 def test_all_other_chunks_are_left_to_zarr(tmp_path: Path, counted: list[object], options: dict[str, Any]) -> None:
     assert np.array_equal(tiles(dl.open_dataset(written(tmp_path, **options))), X) and counted
@@ -87,12 +91,28 @@ def test_a_chunk_that_was_not_written_is_zarrs_business(tmp_path: Path) -> None:
     assert np.array_equal(tiles(dl.open_dataset(where)), expected)
 
 
-def test_a_flipped_bit_is_noticed_and_its_chunk_named(tmp_path: Path) -> None:
-    dl.ingest((X, X[:, 0]), tmp_path / "own.zarr", chunks=SHAPE)
-    chunk = tmp_path / "own.zarr" / "X" / "c" / "1" / "0"
+@pytest.mark.parametrize("dtype", ["float64", "int8"], ids=["plain", "blosc"])
+def test_a_flipped_bit_is_noticed_and_its_chunk_named(tmp_path: Path, dtype: str) -> None:
+    dl.ingest((X.astype(dtype), X[:, 0]), tmp_path / "own.zarr", chunks=SHAPE)
+    dataset, chunk = dl.open_dataset(tmp_path / "own.zarr"), tmp_path / "own.zarr" / "X" / "c" / "1" / "0"
+    how = dataset.reader.how  # type: ignore[attr-defined]
+    assert how.read(str(chunk), SHAPE, np.dtype(dtype)) is not None
     content = bytearray(chunk.read_bytes())
-    content[100] ^= 1
+    content[30] ^= 1
     chunk.write_bytes(content)
-    assert plain.read(str(chunk), SHAPE, np.dtype(np.float64), plain.Plain(checked=True, by_columns=False)) is None
+    assert how.read(str(chunk), SHAPE, np.dtype(dtype)) is None
     with pytest.raises(StoreError, match="X/c/1/0"):
-        tiles(dl.open_dataset(tmp_path / "own.zarr"))
+        tiles(dataset)
+
+
+@pytest.mark.parametrize("packed", [zarr.codecs.BloscCodec(), zarr.codecs.ZstdCodec()], ids=["blosc", "zstd"])
+@pytest.mark.parametrize("harm", ["other size", "cut short"])
+def test_a_compressed_chunk_that_is_not_what_its_array_says_gives_no_values(tmp_path: Path, packed: Any, harm: str) -> None:
+    where = written(tmp_path, compressors=[packed])
+    other = zarr.create_array(tmp_path / "other.zarr", shape=(3, 4), chunks=(3, 4), dtype="float64", compressors=[packed])
+    other[:] = 1.0
+    good = (where / "X" / "c" / "1" / "0").read_bytes()
+    other_size = (tmp_path / "other.zarr" / "c" / "0" / "0").read_bytes()
+    (where / "X" / "c" / "1" / "0").write_bytes(other_size if harm == "other size" else good[:-9])
+    with pytest.raises(StoreError, match="X/c/1/0"):
+        tiles(dl.open_dataset(where))
