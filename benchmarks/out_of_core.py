@@ -30,7 +30,7 @@ import distlasso as dl
 from benchmarks import processes
 from benchmarks.table import cpu_name, today
 from benchmarks.workloads import genotypes
-from distlasso.data.store import dense_codecs
+from distlasso.data.store import create_array
 
 CHUNK_BYTES = 16 << 20
 SIGNALS, NEIGHBOUR = 50, 0.5
@@ -60,13 +60,13 @@ CASES = (
 
 
 def write(case: Case, folder: Path, shape: tuple[int, int], seed: int) -> None:
-    """Write a store chunk by chunk, as any program could; the target is that of SIGNALS columns and as much noise."""
+    """Write a store chunk by chunk, laid out as ingest does; the target is that of SIGNALS columns and as much noise."""
     (n, p), rng = shape, np.random.default_rng(seed)
     by_rows = case.dtype == "float32"
     step = max(1, CHUNK_BYTES // (np.dtype(case.dtype).itemsize * (p if by_rows else n)))
     group = zarr.create_group(folder)
     chunks = (min(step, n), p) if by_rows else (n, min(step, p))
-    X = group.create_array("X", shape=shape, chunks=chunks, dtype=case.dtype, compressors=dense_codecs(np.dtype(case.dtype)))
+    X = create_array(group, "X", shape, chunks, case.dtype, by_columns=not by_rows)
     b = np.zeros(p)
     b[rng.choice(p, SIGNALS, replace=False)] = rng.choice([-1.0, 1.0], SIGNALS)
     signal = np.zeros(n)
@@ -98,15 +98,22 @@ def forget(store: Path) -> None:
             os.close(handle)
 
 
-def read_alone(store: Path, *, cold: bool = False) -> float:
+def read_alone(store: Path, *, cold: bool = False, by_zarr: bool = False) -> float:
     """Return the seconds in which all tiles are read and decoded, on as many threads as a pass has."""
     if cold:
         forget(store)
-    dataset = dl.open_dataset(store)
-    places = [(i, j) for i in range(dataset.row_bounds.size - 1) for j in range(dataset.col_bounds.size - 1)]
+    dataset, array = dl.open_dataset(store), zarr.open_group(store, mode="r")["X"]
+    rows, columns = dataset.row_bounds, dataset.col_bounds
+    places = [(i, j) for i in range(rows.size - 1) for j in range(columns.size - 1)]
+
+    def read(i: int, j: int) -> int:
+        if by_zarr:
+            return int(array[rows[i] : rows[i + 1], columns[j] : columns[j + 1]].nbytes)  # type: ignore[union-attr, index]
+        return dataset.tile(i, j).nbytes
+
     started = time.perf_counter()
     with ThreadPoolExecutor(THREADS) as pool:
-        for _ in pool.map(lambda place: dataset.tile(*place).nbytes, places):
+        for _ in pool.map(lambda place: read(*place), places):
             pass
     return time.perf_counter() - started
 
@@ -150,7 +157,7 @@ def fit(store: Path, n_lambdas: int, ratio: float, memory: int, cold: bool = Fal
 
 def measured(case: Case, store: Path, memory: int, *, cold: bool) -> list[str]:
     """Return the lines about one store."""
-    first = read_alone(store, cold=cold)
+    first, by_zarr = read_alone(store, cold=cold), read_alone(store, cold=cold, by_zarr=True)
     call = f"fit(Path({str(store)!r}), {case.n_lambdas}, {case.ratio}, {memory}, {cold})"
     code = f"import json\nfrom pathlib import Path\nfrom benchmarks.out_of_core import fit\nprint(json.dumps({call}))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -170,6 +177,7 @@ def measured(case: Case, store: Path, memory: int, *, cold: bool) -> list[str]:
         f"{(found['peak'] - found['before']) / 1e6:,.0f} MB more; planned {found['planned'] / 1e6:,.0f} MB.", "",
         "| | seconds | GB/s | share of reading alone |", "|---|---|---|---|",
         _row("reading and decoding alone", alone, dataset.nbytes, alone),
+        _row("the same by zarr", by_zarr, dataset.nbytes, alone),
         _row(f"a pass of the path, mean of {len(models)}", mean, dataset.nbytes, alone),
     ]  # fmt: skip
     first_one = np.arange(len(models)) == 0

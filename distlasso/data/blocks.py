@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 
 from distlasso.data import csc
 from distlasso.data.missing import Code, Imputation
-from distlasso.data.statistics import Statistics, hstack, merge, of_target
-from distlasso.kernels import dense, few, several, sparse
+from distlasso.data.statistics import MERGED, Statistics, of_target
+from distlasso.kernels import dense, few, moments, several, sparse
 from distlasso.kernels.rank_k import add_square
 
 Floats = NDArray[np.float64]
@@ -187,25 +187,19 @@ class DenseBlock:
         whole = there.size == weight.size
         if self._X.flags.f_contiguous and self._code is None and there.size:
             return _column_moments(self._X if whole else self.some(there)._X, weight[there], y[there])
-        if not there.size:
-            there = np.zeros(1, dtype=np.int64)  # a row without a weight: there are statistics of no rows, but no piece of none
-        width = min(_PIECE_COLUMNS, self.shape[1])
-        zero, hole = np.zeros(width), np.full(width, np.nan)
-        of_piece = _dense_moments if self._code is None else _present_moments
-        columns = []
-        for part in _pieces(self.shape[1], _PIECE_COLUMNS):
-            found: Statistics | None = None
-            for piece in _pieces(there.size, _PIECE_ROWS):
-                rows = piece if whole else there[piece]
-                values = np.ascontiguousarray(self._X[rows, part])
-                if values.dtype != np.float64 or self._code is not None:
-                    stored, values = values, np.empty(values.shape)
-                    dense.widen(stored, 0, 0, zero, self._code, hole, values)
-                own = of_piece(values, weight[rows], y[rows])
-                found = own if found is None else merge(found, own)
-            assert found is not None
-            columns.append(found)
-        return hstack(columns)
+        w, size = weight[there], self.shape[1]
+        total, y_mean, y_m2, deviation = of_target(w, y[there])
+        mean, m2, cross, max_abs = (np.zeros(size) for _ in range(4))
+        if self._code is None:
+            present, present_y = np.full(size, total), np.full(size, y_mean)
+            moments.by_rows(self._stored, there, w, deviation, mean, m2, cross, max_abs)
+        else:
+            present, present_y = np.zeros(size), np.zeros(size)
+            moments.present_by_rows(self._stored, there, w, deviation, self._code, present, present_y, mean, m2, cross, max_abs)
+            present_y = np.divide(present_y, present, out=present_y, where=present > 0.0) + y_mean * (present > 0.0)
+        of_pieces = moments.PIECE_ROWS + MERGED * (-(-there.size // moments.PIECE_ROWS) - 1)
+        chain = max(of_pieces, sparse.chain_of_moments(there.size))  # those of the target are summed up run by run
+        return Statistics(total, mean, m2, max_abs, cross, present, present_y, y_mean, y_m2, there.size, there.size * size, chain)
 
     def first_not_finite(self) -> tuple[int, int] | None:
         if self._X.dtype.kind != "f":
@@ -442,38 +436,16 @@ def _as_tile(own: sp.csc_array) -> CSCBlock:
     return CSCBlock(own.data, own.indices, own.indptr, own.shape)
 
 
-def _dense_moments(values: Floats, weight: Floats, y: Floats) -> Statistics:
-    p = values.shape[1]
-    total, y_mean, y_m2, deviation = of_target(weight, y)
-    mean, m2, cross, max_abs = (np.zeros(p) for _ in range(4))
-    if total > 0.0:
-        dense.add_moments(values, weight, deviation, total, mean, m2, cross, max_abs)
-    rows = int(np.count_nonzero(weight))
-    return Statistics(
-        total, mean, m2, max_abs, cross, np.full(p, total), np.full(p, y_mean), y_mean, y_m2, rows, values.size, weight.size
-    )
-
-
 def _column_moments(X: NDArray[np.generic], weight: Floats, y: Floats) -> Statistics:
-    """The same from columns as they are stored."""
+    """Statistics of all rows from columns as they are stored."""
     total, y_mean, y_m2, deviation = of_target(weight, y)
     mean, m2, cross = (np.zeros(X.shape[1]) for _ in range(3))
-    dense.column_moments(X, weight, deviation, total, mean, m2, cross)
+    moments.by_columns(X, weight, deviation, total, mean, m2, cross)
     low, high = (np.asarray(end, dtype=np.float64) for end in (X.min(axis=0), X.max(axis=0)))
     return Statistics(
         total, mean, m2, np.maximum(-low, high), cross, np.full(mean.size, total), np.full(mean.size, y_mean), y_mean, y_m2,
         weight.size, X.size, weight.size,
     )  # fmt: skip
-
-
-def _present_moments(values: Floats, weight: Floats, y: Floats) -> Statistics:
-    """The same over the values that are not NaN."""
-    total, y_mean, y_m2, deviation = of_target(weight, y)
-    mean, m2, cross, max_abs, present, present_y = (np.zeros(values.shape[1]) for _ in range(6))
-    dense.add_present_moments(values, weight, deviation, present, present_y, mean, m2, cross, max_abs)
-    present_y += y_mean * (present > 0)
-    rows = int(np.count_nonzero(weight))
-    return Statistics(total, mean, m2, max_abs, cross, present, present_y, y_mean, y_m2, rows, values.size, weight.size)
 
 
 def _within_room(room: Floats, rows: slice, columns: slice) -> Floats:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from distlasso.data.blocks import Block
 from distlasso.data.statistics import Statistics, hstack, of_target
-from distlasso.kernels import dense
+from distlasso.kernels import moments
 
 Floats = NDArray[np.float64]
 
@@ -34,7 +34,7 @@ def cell_moments(tile: Block, cells: Sequence[tuple[Floats, Floats]]) -> list[St
     for start in range(0, tile.shape[1], _STRIP):
         columns = np.arange(start, min(start + _STRIP, tile.shape[1]))
         mean, m2, cross, max_abs = (np.zeros((len(cells), columns.size)) for _ in range(4))
-        dense.cell_moments(tile.gather(columns), *together, total, mean, m2, cross, max_abs)
+        moments.of_cells(tile.gather(columns), *together, total, mean, m2, cross, max_abs)
         for c, (weight, y_mean, y_m2, _) in enumerate(targets):
             parts[c].append(Statistics(
                 weight, mean[c], m2[c], max_abs[c], cross[c], np.full(columns.size, weight), np.full(columns.size, y_mean),

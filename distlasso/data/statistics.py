@@ -76,10 +76,10 @@ class Statistics:
         cross = self.cross_y + there * (self.present_y - self.y_mean) * (self.mean - fill)
         whole = np.full_like(there, self.weight)
         means = np.full_like(there, self.y_mean)
-        return replace(self, mean=mean, m2=m2, cross_y=cross, present=whole, present_y=means, chain=self.chain + _MERGED)
+        return replace(self, mean=mean, m2=m2, cross_y=cross, present=whole, present_y=means, chain=self.chain + MERGED)
 
 
-_MERGED = 4  # roundings of a merge, one after the other
+MERGED = 4  # roundings of a merge, one after the other
 ARRAYS = ("mean", "m2", "max_abs", "cross_y", "present", "present_y")
 SCALARS = tuple(field.name for field in fields(Statistics) if field.name not in ARRAYS)
 
@@ -108,7 +108,7 @@ def merge(a: Statistics, b: Statistics) -> Statistics:
             y_m2=a.y_m2 + b.y_m2 + y_step * y_step * (a.weight * y_share),
             n_rows=a.n_rows + b.n_rows,
             nnz=a.nnz + b.nnz,
-            chain=max(a.chain, b.chain) + _MERGED,
+            chain=max(a.chain, b.chain) + MERGED,
         )
 
 
