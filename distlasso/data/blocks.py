@@ -196,7 +196,7 @@ class DenseBlock:
         else:
             present, present_y = np.zeros(size), np.zeros(size)
             moments.present_by_rows(self._stored, there, w, deviation, self._code, present, present_y, mean, m2, cross, max_abs)
-            present_y = np.divide(present_y, present, out=present_y, where=present > 0.0) + y_mean * (present > 0.0)
+            present_y += y_mean * (present > 0.0)
         of_pieces = moments.PIECE_ROWS + MERGED * (-(-there.size // moments.PIECE_ROWS) - 1)
         chain = max(of_pieces, sparse.chain_of_moments(there.size))  # those of the target are summed up run by run
         return Statistics(total, mean, m2, max_abs, cross, present, present_y, y_mean, y_m2, there.size, there.size * size, chain)
