@@ -65,6 +65,7 @@ def warm_up() -> Warmed:
             fit_path(data, y, **(_USUAL | options))
         _by_correlations()
         _of_folds()
+        _of_files()
     stats = [kernel.stats for kernel in KERNELS if kernel.signatures]
     folders = {str(Path(one.cache_path)) for one in stats if one.cache_path}
     return Warmed(
@@ -117,6 +118,14 @@ def _of_folds() -> None:
     assert isinstance(rows, CSRBlock)
     for count in sparse.WIDTHS:
         gradients(rows, [Fitted(y, weight, np.arange(3), np.ones((3, count)), np.zeros(count))])
+
+
+def _of_files() -> None:
+    """What ingest asks of a file that is mapped, which must not be written to: that is another type to numba."""
+    for dtype in (np.float64, np.float32, np.int8):
+        X = np.zeros((40, 9), dtype)
+        X.flags.writeable = False
+        as_block(X).moments(np.ones(40), np.arange(40.0))
 
 
 def _encodings(codes: Any) -> Iterator[Any]:

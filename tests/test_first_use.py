@@ -25,6 +25,11 @@ from distlasso import fit_path
 X = np.random.default_rng(0).standard_normal((200, 8))
 path = fit_path(X, X[:, 0] - X[:, 1], n_lambdas=5, lambda_min_ratio=0.1)
 """
+INGEST = """
+import distlasso, tempfile
+np.save(folder := tempfile.mkdtemp() + "/X.npy", X)
+distlasso.ingest(folder, folder + ".zarr", target=X[:, 0])
+"""
 REPORT = """
 from distlasso.kernels import KERNELS
 used = [kernel for kernel in KERNELS if kernel.signatures]
@@ -67,7 +72,7 @@ def test_without_an_optional_package_the_extra_is_named(missing: str, use: str, 
 
 def test_after_a_warm_up_a_fresh_process_compiles_nothing(tmp_path: Path) -> None:
     assert int(python(WARM, NUMBA_CACHE_DIR=str(tmp_path))) > 0
-    found = json.loads(python(FIT + REPORT, NUMBA_CACHE_DIR=str(tmp_path)))
+    found = json.loads(python(FIT + INGEST + REPORT, NUMBA_CACHE_DIR=str(tmp_path)))
     assert found["missed"] == 0 and all(path.startswith(str(tmp_path)) for path in found["paths"])
 
 
