@@ -29,7 +29,7 @@ Ints = NDArray[np.int64]
 _Item = TypeVar("_Item")
 
 _PIECE_ROWS, _PIECE_COLUMNS = 128, 1024  # 1 MiB of float64 scratch: half of a core's L2 cache
-_SYRK_ROWS = 2048
+_SYRK_ROWS = 1024  # of twice as many, scratch for 2,000 columns would be fresh memory every time
 _ABREAST = 16  # models of sparse gradients: with a hundred the gradients leave the cache, with two its lines are half empty
 _WORTH_ALL = 8  # columns of such rows for each that is asked about: the same lines of memory are read, and none is copied
 
