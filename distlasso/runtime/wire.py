@@ -143,7 +143,9 @@ class Wire:
             done, loop = asyncio.Event(), asyncio.get_running_loop()
             future.add_done_callback(lambda _: loop.call_soon_threadsafe(done.set))
             await done.wait()  # a gather that is given up while it waits complains
-            result = await self._client.gather(future, direct=worker in self._reached, asynchronous=True)
+            # Gathers of a client join the one that is under way: to cancel that would cancel all of them.
+            own, future = future, None
+            result = await asyncio.shield(self._fetch(own, worker))
             self._news.put(Came(place[1], place[0], result))
         except asyncio.CancelledError:
             if place in self._tasks:  # not by us: what it waited for was cancelled
@@ -155,6 +157,12 @@ class Wire:
             self._tasks.pop(place, None)
             if future is not None:
                 future.release()
+
+    async def _fetch(self, future: Any, worker: str) -> Any:
+        try:
+            return await self._client.gather(future, direct=worker in self._reached, asynchronous=True)
+        finally:
+            future.release()
 
     async def _ask_versions(self, worker: str) -> None:
         result: dict[str, str] | BaseException = TimeoutError(f"{worker} did not answer")
