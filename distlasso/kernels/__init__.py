@@ -1,9 +1,9 @@
 """Numba functions of arrays only: the hot loops.
 
-``descent`` and ``abreast`` hold the coordinate descent; ``dense``, ``several``, ``rank_k`` and ``sparse`` what a pass does with a
-tile. ``rank_k`` and ``cholesky`` call BLAS and LAPACK through ``routines``, ``few`` calls NumPy's. All of them run on one thread,
-since parallelism is over bundles and fits, and let go of the interpreter; those of ``working_set`` are too short for it. Read
-next: ``../warmup.py``, which fills their cache.
+``descent`` and ``abreast`` hold the coordinate descent; ``dense``, ``moments``, ``several``, ``rank_k`` and ``sparse`` what a pass
+does with a tile. ``rank_k`` and ``cholesky`` call BLAS and LAPACK through ``routines``, ``few`` calls NumPy's. All of them run on
+one thread, since parallelism is over bundles and fits, and let go of the interpreter; those of ``working_set`` are too short for
+it. Read next: ``../warmup.py``, which fills their cache.
 """
 
 from __future__ import annotations
